@@ -1,0 +1,113 @@
+//! The bytes that the kernel program and the daemon share through mapped memory.
+//!
+//! Both sides use these very types. [`LAYOUT_VERSION`] changes whenever one of them does.
+
+use crate::hash::Secret;
+use crate::http::KeyFields;
+use crate::limit::Burst;
+use crate::word::Word;
+
+/// Version of everything in this module, of [`crate::flow`]'s words and of [`crate::outcome`].
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// A key's place in the kernel: two cache lines, the first what a judgement reads and writes, the second what
+/// it counts. All times are nanoseconds of `CLOCK_MONOTONIC`. All zero: not in use.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// The bucket's word: see [`crate::limit`]. Changed by compare-exchange, by both sides.
+    pub bucket: Word,
+    /// [`Burst::interval_ns`]. Written by the daemon, like all that follows.
+    pub interval_ns: Word,
+    /// [`Burst::depth_ns`].
+    pub depth_ns: Word,
+    /// Before this instant every request of the key is refused. Zero: not blocked.
+    pub blocked_until_ns: Word,
+    /// The hour as of the proxy's last judgement: the limit in the high 32 bits, what remains in the low.
+    pub hour: Word,
+    /// When the oldest counted request leaves the hour.
+    pub hour_reset_ns: Word,
+    reserved: [Word; 2],
+    /// Requests that the kernel admitted and charged. Written by the kernel, like all that follows.
+    pub admitted: Word,
+    /// Requests that the kernel refused because the bucket was empty.
+    pub refused_burst: Word,
+    /// Requests that the kernel refused because the key is blocked.
+    pub refused_blocked: Word,
+    /// Requests that a dry run let pass and that would have been refused.
+    pub observed: Word,
+    reserved_counts: [Word; 4],
+}
+
+impl Slot {
+    /// The burst limit, if the slot is in use.
+    #[inline(always)]
+    pub fn burst(&self) -> Option<Burst> {
+        let interval_ns = self.interval_ns.load();
+        if interval_ns == 0 { None } else { Some(Burst::from_parts(interval_ns, self.depth_ns.load())) }
+    }
+
+    /// Sets the burst limit. The bucket keeps its word: what was used of the old capacity stays used in
+    /// proportion.
+    pub fn set_burst(&self, burst: Burst) {
+        self.depth_ns.store(burst.depth_ns());
+        self.interval_ns.store(burst.interval_ns());
+    }
+}
+
+/// Cells in a set: the places where one connection can be remembered.
+pub const FLOW_WAYS: usize = 4;
+
+/// What is remembered of one connection: see [`crate::flow`].
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct FlowCell {
+    /// Whose cell this is, and when it was last used.
+    pub tag: Word,
+    /// What was charged on this connection.
+    pub state: Word,
+}
+
+/// One cache line of cells.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct FlowSet {
+    /// The cells, in no order.
+    pub cells: [FlowCell; FLOW_WAYS],
+}
+
+/// What the kernel does with a request over its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// Drops the segment. The client's TCP sends it again and again until the bucket has a token.
+    Drop = 0,
+    /// Answers with a TCP reset: the client sees its connection end at once.
+    Reset = 1,
+    /// Counts it and lets it pass: a dry run.
+    Observe = 2,
+}
+
+/// What the daemon sets before it loads the program; read-only from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// Hashes keys and connections.
+    pub secret: Secret,
+    /// Where a key is found.
+    pub fields: KeyFields,
+    /// An [`Action`].
+    pub action: u32,
+    /// Number of sets in the flow map: a power of two.
+    pub flow_sets: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Settings>() == 2 * 8 + 8 * 8 + 2 * 4);
+    assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 64);
+    assert!(core::mem::offset_of!(Slot, admitted) == 64);
+    // No padding: the fields' sizes add up to the type's.
+    assert!(size_of::<Slot>() == (6 + 2 + 4 + 4) * size_of::<Word>());
+    assert!(size_of::<FlowCell>() == 2 * size_of::<Word>());
+    assert!(size_of::<FlowSet>() == FLOW_WAYS * size_of::<FlowCell>() && align_of::<FlowSet>() == 64);
+};
