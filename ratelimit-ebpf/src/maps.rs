@@ -1,0 +1,93 @@
+//! The maps, and what the daemon sets before the program is loaded.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use ratelimit_common::hash::Secret;
+use ratelimit_common::http::{FieldName, KeyFields};
+use ratelimit_common::layout::{FlowSet, Settings, Slot};
+use ratelimit_common::outcome::Outcome;
+
+/// `BPF_F_MMAPABLE` of the kernel's `bpf.h`: the daemon maps the array into its own memory.
+const MMAPABLE: u32 = 1 << 10;
+
+/// A key's keyed hash to its slot. Only the daemon writes; nothing is ever evicted. Sized when loaded.
+#[map]
+pub(crate) static KEYS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// The keys' slots. Sized when loaded.
+#[map]
+pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(1, MMAPABLE);
+
+/// The connections' cells, in sets. Sized when loaded, to a power of two.
+#[map]
+pub(crate) static FLOWS: Array<FlowSet> = Array::with_max_entries(1, MMAPABLE);
+
+/// How often each outcome was found.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
+
+/// Set by the daemon before loading.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings {
+    secret: Secret { k0: 0, k1: 0 },
+    fields: KeyFields { name: FieldName { words: [0; 3], masks: [0; 3], len: 0 }, bearer: 0 },
+    action: 0,
+    flow_sets: 1,
+};
+
+/// One bit for each guarded TCP port. Set by the daemon before loading.
+#[unsafe(no_mangle)]
+static PORTS: [u64; 1024] = [0; 1024];
+
+/// Reads what the loader has put in place of a static's bytes, which the compiler must not believe it knows.
+macro_rules! loaded {
+    ($place:expr) => {
+        // SAFETY: a live, aligned, initialised static of a plain type.
+        unsafe { (&raw const $place).read_volatile() }
+    };
+}
+
+/// The secret under which keys and connections are hashed.
+#[inline(always)]
+pub(crate) fn secret() -> Secret {
+    Secret { k0: loaded!(SETTINGS.secret.k0), k1: loaded!(SETTINGS.secret.k1) }
+}
+
+/// Where a key is found. Read word by word, so that what is not used here costs nothing.
+#[inline(always)]
+pub(crate) fn key_fields() -> KeyFields {
+    let words =
+        [loaded!(SETTINGS.fields.name.words[0]), loaded!(SETTINGS.fields.name.words[1]), loaded!(SETTINGS.fields.name.words[2])];
+    let masks =
+        [loaded!(SETTINGS.fields.name.masks[0]), loaded!(SETTINGS.fields.name.masks[1]), loaded!(SETTINGS.fields.name.masks[2])];
+    let name = FieldName { words, masks, len: loaded!(SETTINGS.fields.name.len) };
+    KeyFields { name, bearer: loaded!(SETTINGS.fields.bearer) }
+}
+
+/// What to do with a request over its limits: an `Action`.
+#[inline(always)]
+pub(crate) fn action() -> u32 {
+    loaded!(SETTINGS.action)
+}
+
+/// Number of flow sets.
+#[inline(always)]
+pub(crate) fn flow_sets() -> u32 {
+    loaded!(SETTINGS.flow_sets)
+}
+
+/// True if requests to `port` are judged.
+#[inline(always)]
+pub(crate) fn is_guarded(port: u16) -> bool {
+    let bits = loaded!(PORTS[(port >> 6) as usize]);
+    bits >> (port & 63) & 1 == 1
+}
+
+/// Counts an outcome.
+#[inline(always)]
+pub(crate) fn count(outcome: Outcome) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(outcome as u32) {
+        // SAFETY: a live element of this processor's own array; a program is not preempted by itself.
+        unsafe { *counter += 1 };
+    }
+}
