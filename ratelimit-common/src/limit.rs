@@ -247,7 +247,9 @@ mod tests {
         let word = Word::new(0);
         let grants: usize = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..5_000).filter(|_| burst.charge(&word, 1) == Charge::Taken).count()))
+                .map(|_| {
+                    scope.spawn(|| (0..5_000).filter(|_| burst.charge(&word, 1) == Charge::Taken).count())
+                })
                 .collect();
             workers.into_iter().map(|worker| worker.join().expect("worker")).sum()
         });

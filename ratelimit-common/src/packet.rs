@@ -40,10 +40,6 @@ pub struct Segment<S> {
     pub sequence: u32,
     /// The payload, not empty.
     pub payload: S,
-    /// Offset of the IP header in the frame, in bytes.
-    pub ip: usize,
-    /// Offset of the TCP header in the frame, in bytes.
-    pub tcp: usize,
 }
 
 const ETH_IPV4: u16 = 0x0800;
@@ -62,14 +58,8 @@ pub const MAX_SEGMENT: usize = 16 * 1024;
 /// Finds the TCP payload of a frame, if it goes to a port that `guarded` knows.
 #[inline(always)]
 pub fn parse<S: Source>(frame: S, guarded: impl Fn(u16) -> bool) -> Result<Segment<S>, Outcome> {
-    let (ip, ethertype) = network_layer(frame)?;
-    let ip = S::settle(ip);
-    let at_ip = frame.after(ip);
-    let network = match ethertype {
-        ETH_IPV4 => ipv4(at_ip)?,
-        ETH_IPV6 => ipv6(at_ip)?,
-        _ => return Err(Outcome::NotIp),
-    };
+    let network = network(frame)?;
+    let at_ip = frame.after(network.offset);
     let segment = at_ip.after(network.header);
     let host_port = u16::from_be(segment.u16(2).ok_or(Outcome::Malformed)?);
     if !guarded(host_port) {
@@ -94,13 +84,24 @@ pub fn parse<S: Source>(frame: S, guarded: impl Fn(u16) -> bool) -> Result<Segme
     let client_port = u16::from_be(segment.u16(0).ok_or(Outcome::Malformed)?);
     let sequence = u32::from_be(segment.u32(4).ok_or(Outcome::Malformed)?);
     let endpoints = Endpoints { client: network.client, host: network.host, client_port, host_port };
-    let payload = frame.after(S::settle(ip + network.header + header));
-    Ok(Segment { endpoints, sequence, payload, ip, tcp: ip + network.header })
+    let payload = frame.after(S::settle(network.offset + network.header + header));
+    Ok(Segment { endpoints, sequence, payload })
+}
+
+/// Finds the IP packet in a frame.
+#[inline(always)]
+pub fn network<S: Source>(frame: S) -> Result<Network, Outcome> {
+    let (offset, ethertype) = skip_ethernet(frame)?;
+    match ethertype {
+        ETH_IPV4 => ipv4(frame.after(offset), offset),
+        ETH_IPV6 => ipv6(frame.after(offset), offset),
+        _ => Err(Outcome::NotIp),
+    }
 }
 
 /// Skips Ethernet and up to two VLAN tags.
 #[inline(always)]
-fn network_layer<S: Source>(frame: S) -> Result<(usize, u16), Outcome> {
+fn skip_ethernet<S: Source>(frame: S) -> Result<(usize, u16), Outcome> {
     let mut offset = 14;
     let mut ethertype = u16::from_be(frame.u16(12).ok_or(Outcome::Malformed)?);
     for _ in 0..2 {
@@ -112,17 +113,21 @@ fn network_layer<S: Source>(frame: S) -> Result<(usize, u16), Outcome> {
     Ok((offset, ethertype))
 }
 
-struct Network {
+/// An IP packet with TCP in it, on its way from a client to the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Its place in the frame, in bytes.
+    pub offset: usize,
+    /// Length of its header, in bytes.
+    pub header: usize,
+    /// Length of all of it as it says itself, in bytes.
+    pub total: usize,
     client: [u64; 2],
     host: [u64; 2],
-    /// Length of the header, in bytes.
-    header: usize,
-    /// Length of the whole packet, in bytes.
-    total: usize,
 }
 
 #[inline(always)]
-fn ipv4<S: Source>(packet: S) -> Result<Network, Outcome> {
+fn ipv4<S: Source>(packet: S, offset: usize) -> Result<Network, Outcome> {
     let version_and_length = packet.u8(0).ok_or(Outcome::Malformed)?;
     let total = u16::from_be(packet.u16(2).ok_or(Outcome::Malformed)?);
     let fragment = u16::from_be(packet.u16(6).ok_or(Outcome::Malformed)?);
@@ -140,11 +145,11 @@ fn ipv4<S: Source>(packet: S) -> Result<Network, Outcome> {
     if protocol != IP_TCP {
         return Err(Outcome::NotTcp);
     }
-    Ok(Network { client: [client.into(), 0], host: [host.into(), 0], header, total: total.into() })
+    Ok(Network { offset, header, total: total.into(), client: [client.into(), 0], host: [host.into(), 0] })
 }
 
 #[inline(always)]
-fn ipv6<S: Source>(packet: S) -> Result<Network, Outcome> {
+fn ipv6<S: Source>(packet: S, offset: usize) -> Result<Network, Outcome> {
     let version = packet.u8(0).ok_or(Outcome::Malformed)? >> 4;
     let payload = u16::from_be(packet.u16(4).ok_or(Outcome::Malformed)?);
     let protocol = packet.u8(6).ok_or(Outcome::Malformed)?;
@@ -157,10 +162,11 @@ fn ipv6<S: Source>(packet: S) -> Result<Network, Outcome> {
     let addresses = packet.block(8).ok_or(Outcome::Malformed)?;
     let [client_high, client_low, host_high, host_low] = addresses;
     Ok(Network {
-        client: [client_high, client_low],
-        host: [host_high, host_low],
+        offset,
         header: 40,
         total: 40 + usize::from(payload),
+        client: [client_high, client_low],
+        host: [host_high, host_low],
     })
 }
 

@@ -63,7 +63,9 @@ impl Request<'_> {
         let cell = self.cell(known)?;
         match self.burst.charge(&self.slot.bucket, self.now) {
             Charge::Taken => {}
-            Charge::Wait(_) => return self.refuse(Some(cell), Outcome::RefusedBurst, &self.slot.refused_burst),
+            Charge::Wait(_) => {
+                return self.refuse(Some(cell), Outcome::RefusedBurst, &self.slot.refused_burst);
+            }
             Charge::Contended => return Err(Outcome::Contended),
         }
         if let Err(outcome) = self.record(cell, Credit::Paid) {

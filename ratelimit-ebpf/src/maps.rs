@@ -56,10 +56,16 @@ pub(crate) fn secret() -> Secret {
 /// Where a key is found. Read word by word, so that what is not used here costs nothing.
 #[inline(always)]
 pub(crate) fn key_fields() -> KeyFields {
-    let words =
-        [loaded!(SETTINGS.fields.name.words[0]), loaded!(SETTINGS.fields.name.words[1]), loaded!(SETTINGS.fields.name.words[2])];
-    let masks =
-        [loaded!(SETTINGS.fields.name.masks[0]), loaded!(SETTINGS.fields.name.masks[1]), loaded!(SETTINGS.fields.name.masks[2])];
+    let words = [
+        loaded!(SETTINGS.fields.name.words[0]),
+        loaded!(SETTINGS.fields.name.words[1]),
+        loaded!(SETTINGS.fields.name.words[2]),
+    ];
+    let masks = [
+        loaded!(SETTINGS.fields.name.masks[0]),
+        loaded!(SETTINGS.fields.name.masks[1]),
+        loaded!(SETTINGS.fields.name.masks[2]),
+    ];
     let name = FieldName { words, masks, len: loaded!(SETTINGS.fields.name.len) };
     KeyFields { name, bearer: loaded!(SETTINGS.fields.bearer) }
 }

@@ -3,7 +3,7 @@
 use crate::frame::Frame;
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
-use ratelimit_common::packet::{Segment, Source};
+use ratelimit_common::packet::{Segment, Source, network};
 
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
@@ -12,8 +12,8 @@ const TCP_PROTOCOL: u32 = 6;
 /// Data offset of a header without options, and the flags ACK and RST (RFC 9293, section 3.1).
 const RESET_WITHOUT_OPTIONS: [u8; 2] = [5 << 4, 0x14];
 
-/// Makes the packet the reset. False if it has a form that is not answered, and then it is unchanged or must
-/// be dropped.
+/// Makes the packet the reset that answers `segment`. False if it has a form that is not answered, or could
+/// not be made; it is then to be dropped.
 #[inline(always)]
 pub(crate) fn answer(ctx: &XdpContext, segment: &Segment<Frame>) -> bool {
     try_answer(ctx, segment).is_some()
@@ -21,21 +21,22 @@ pub(crate) fn answer(ctx: &XdpContext, segment: &Segment<Frame>) -> bool {
 
 #[inline(always)]
 fn try_answer(ctx: &XdpContext, segment: &Segment<Frame>) -> Option<()> {
-    let header = segment.tcp - segment.ip;
-    if header != IPV4_HEADER && header != IPV6_HEADER {
+    let end = segment.sequence.wrapping_add(segment.payload.len() as u32);
+    let frame = Frame::new(ctx);
+    let network = network(frame).ok()?;
+    if network.header != IPV4_HEADER && network.header != IPV6_HEADER {
         return None;
     }
-    let end = segment.sequence.wrapping_add(segment.payload.len() as u32);
-    let surplus = Frame::new(ctx).len() as i32 - (segment.tcp + TCP_HEADER) as i32;
+    let surplus = frame.len() as i32 - (network.offset + network.header + TCP_HEADER) as i32;
     // SAFETY: the helper checks the length; all pointers into the packet are made anew below.
     if unsafe { bpf_xdp_adjust_tail(ctx.ctx, -surplus) } != 0 {
         return None;
     }
     let frame = Frame::new(ctx);
     swap::<6>(frame, 0, 6)?;
-    let ip = frame.after(segment.ip & 0x3f);
-    let sum = if header == IPV4_HEADER { answer_ipv4(ip)? } else { answer_ipv6(ip)? };
-    answer_tcp(ip.after(header), end, sum)
+    let ip = frame.after(network.offset);
+    let sum = if network.header == IPV4_HEADER { answer_ipv4(ip)? } else { answer_ipv6(ip)? };
+    answer_tcp(ip.after(network.header), end, sum)
 }
 
 /// Swaps the addresses, sets the length and the checksum; returns the pseudo header's sum.
