@@ -283,3 +283,6 @@ fn end_of_line<S: Source>(value: S, offset: usize) -> Result<(), Outcome> {
         None => Err(Outcome::KeyCut),
     }
 }
+
+#[cfg(test)]
+mod tests;

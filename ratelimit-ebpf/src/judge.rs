@@ -34,7 +34,7 @@ pub(crate) fn judge(segment: &Segment<Frame>, hash: u64) -> Outcome {
 fn try_judge(segment: &Segment<Frame>, hash: u64) -> Result<Outcome, Outcome> {
     // SAFETY: the daemon never deletes an entry and inserts another in its place while the program reads it:
     // a value is a slot number, and a stale one is a slot that is not in use.
-    let slot_index = *unsafe { KEYS.get(&hash) }.ok_or(Outcome::UnknownKey)?;
+    let slot_index = *unsafe { KEYS.get(hash) }.ok_or(Outcome::UnknownKey)?;
     let slot = SLOTS.get(slot_index).ok_or(Outcome::Fault)?;
     let burst = slot.burst().ok_or(Outcome::UnknownKey)?;
     let flow = segment.endpoints.hash(secret());

@@ -85,8 +85,7 @@ pub(crate) fn flow_sets() -> u32 {
 /// True if requests to `port` are judged.
 #[inline(always)]
 pub(crate) fn is_guarded(port: u16) -> bool {
-    let bits = loaded!(PORTS[(port >> 6) as usize]);
-    bits >> (port & 63) & 1 == 1
+    PORTS.get((port >> 6) as usize).is_some_and(|bits| loaded!(*bits) >> (port & 63) & 1 == 1)
 }
 
 /// Counts an outcome.
