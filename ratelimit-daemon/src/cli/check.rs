@@ -1,0 +1,55 @@
+//! `ratelimitd check`: would the daemon take these files?
+
+use super::print;
+use crate::config::{Config, Kernel};
+use crate::keys::KeyFile;
+use crate::policy::Policy;
+use anyhow::Result;
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ratelimitd check
+  ratelimitd check --config /etc/ratelimitd/new.toml && systemctl reload ratelimitd
+
+Prints every problem with its file and line, and exits with 2 if there is one.";
+
+/// Checks the configuration, the key file, and that they fit each other.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    let keys = keys(&config)?;
+    print(&format!(
+        "{}: ok\n  listens on  {}\n  upstream    {}\n  kernel      {}\n  tiers       {}\n  keys        {keys}\n",
+        path.display(),
+        list(&config.proxy.listen),
+        config.proxy.upstream,
+        kernel(&config.kernel),
+        list(config.tiers.keys()),
+    ))
+}
+
+/// Checks the key file against the configuration, and sums it up.
+fn keys(config: &Config) -> Result<String> {
+    let path = config.keys.file.display();
+    if !fs::exists(&config.keys.file)? {
+        return Ok(format!("none; the first `ratelimitd keys add` or start creates {path}"));
+    }
+    let file = KeyFile::load(&config.keys.file)?;
+    let policy = Policy::build(&config.tiers, &file, None, config.kernel.max_keys)?;
+    let disabled = policy.keys().filter(|key| !key.enabled).count();
+    Ok(format!("{} ({disabled} disabled) in {path}", policy.keys().count()))
+}
+
+fn kernel(kernel: &Kernel) -> String {
+    if kernel.interfaces.is_empty() {
+        return "not used".to_owned();
+    }
+    format!("{}, ports {}", list(&kernel.interfaces), list(&kernel.ports))
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}

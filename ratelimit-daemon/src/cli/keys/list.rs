@@ -1,0 +1,86 @@
+//! `ratelimitd keys list`: a table for people, JSON for programs.
+
+use super::print;
+use crate::keys::{Entry, KeyFile};
+use crate::policy::Tiers;
+use anyhow::Result;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    tier: &'a str,
+    fingerprint: String,
+    enabled: bool,
+    /// None if the configuration has no such tier.
+    requests_per_hour: Option<u32>,
+    burst_per_minute: Option<u32>,
+    /// The limits that are the key's own.
+    overrides: Vec<&'static str>,
+}
+
+pub(super) fn list(file: &KeyFile, tiers: &Tiers, json: bool) -> Result<()> {
+    let rows: Vec<_> = file.entries().iter().map(|entry| row(entry, tiers)).collect();
+    if json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
+    }
+    let mut cells =
+        vec![["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT"].map(String::from)];
+    cells.extend(rows.iter().map(row_cells));
+    print(&table(&cells))?;
+    if rows.iter().any(|row| !row.overrides.is_empty()) {
+        eprintln!("* the key's own limit, in place of its tier's");
+    }
+    if let Some(row) = rows.iter().find(|row| row.requests_per_hour.is_none()) {
+        eprintln!("? the configuration has no tier {:?}: the daemon refuses this key file", row.tier);
+    }
+    Ok(())
+}
+
+fn row<'a>(entry: &'a Entry, tiers: &Tiers) -> Row<'a> {
+    let limits = entry.limits(tiers);
+    let own = [
+        entry.requests_per_hour.map(|_| "requests_per_hour"),
+        entry.burst_per_minute.map(|_| "burst_per_minute"),
+    ];
+    Row {
+        name: &entry.name,
+        tier: &entry.tier,
+        fingerprint: entry.fingerprint(),
+        enabled: !entry.disabled,
+        requests_per_hour: limits.map(|limits| limits.requests_per_hour),
+        burst_per_minute: limits.map(|limits| limits.burst_per_minute),
+        overrides: own.into_iter().flatten().collect(),
+    }
+}
+
+fn row_cells(row: &Row<'_>) -> [String; 6] {
+    let limit = |name, limit: Option<u32>| match limit {
+        None => "?".to_owned(),
+        Some(limit) if row.overrides.contains(&name) => format!("{limit}*"),
+        Some(limit) => limit.to_string(),
+    };
+    [
+        row.name.to_owned(),
+        row.tier.to_owned(),
+        limit("requests_per_hour", row.requests_per_hour),
+        limit("burst_per_minute", row.burst_per_minute),
+        if row.enabled { "enabled" } else { "disabled" }.to_owned(),
+        row.fingerprint.clone(),
+    ]
+}
+
+/// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+        format!("{}\n", cells.collect::<String>().trim_end())
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,102 @@
+//! The command line: what can be asked of `ratelimitd`, and what its exit code says.
+#![forbid(unsafe_code)]
+
+mod check;
+mod keys;
+
+use crate::document::{Problem, Problems};
+use crate::run;
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Enforces API rate limits in the kernel and in a reverse proxy.
+#[derive(Debug, Parser)]
+#[command(name = "ratelimitd", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/ratelimitd/ratelimitd.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ratelimitd check --config ratelimitd.toml
+  KEY=$(ratelimitd keys add acme-prod --tier professional)
+  ratelimitd keys list
+  ratelimitd run
+
+Exit codes: 0 done, 1 it failed, 2 the command line, the configuration or the key file is wrong.
+RATELIMITD_LOG sets what is logged: error, warn, info (the default), debug, trace; or by module, such as
+info,ratelimit_daemon::proxy=debug.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Enforce the limits until stopped (SIGTERM, SIGINT); SIGHUP rereads tiers and keys
+    Run,
+    /// Check the configuration and the key file
+    #[command(after_help = check::EXAMPLES)]
+    Check,
+    /// Show and change the API keys; a running daemon takes changes over by itself
+    #[command(after_help = keys::EXAMPLES)]
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
+    },
+    /// Print the version
+    Version,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn execute(self) -> Result<()> {
+        let Self { config, command } = self;
+        match command {
+            Command::Run => run::run(&config),
+            Command::Check => check::check(&config),
+            Command::Keys { command } => keys::execute(&config, command),
+            Command::Version => print(concat!("ratelimitd ", env!("CARGO_PKG_VERSION"), "\n")),
+        }
+    }
+}
+
+/// Exit code for what failed.
+pub const FAILED: u8 = 1;
+/// Exit code for what cannot work: the command line, the configuration or the key file has to change.
+pub const WRONG: u8 = 2;
+
+/// The exit code for a failure.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<Problems>()) { WRONG } else { FAILED }
+}
+
+/// An error about what was asked for on the command line or in the environment: exit code 2.
+pub fn wrong_argument(text: String) -> anyhow::Error {
+    Problems::from(Problem::in_arguments(text)).into()
+}
+
+/// Writes to standard output; unlike `print!` it does not panic when nobody reads.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_has_to_be_changed_exits_with_2_and_what_failed_with_1() {
+        assert_eq!(exit_code(&wrong_argument("wrong".to_owned()).context("while starting")), 2);
+        assert_eq!(exit_code(&anyhow::anyhow!("no more memory").context("while starting")), 1);
+    }
+}

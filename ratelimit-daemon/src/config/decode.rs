@@ -1,0 +1,245 @@
+//! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
+
+use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, Proxy, Upstream};
+use crate::document::{Field, Refused, Section};
+use crate::policy::{self, Limits, Tiers};
+use http::{HeaderName, header};
+use ratelimit_common::flow::FlowState;
+use ratelimit_common::http::{MAX_NAME, MIN_NAME};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+const DEFAULT_KEY_FILE: &str = "/etc/ratelimitd/keys.toml";
+const SECONDS: RangeInclusive<u32> = 1..=86_400;
+const WORKERS: RangeInclusive<u32> = 1..=1_024;
+const CONNECTIONS: RangeInclusive<u32> = 1..=1 << 20;
+const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
+/// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
+const MAX_INTERFACE_NAME: usize = 15;
+
+const ACTIONS: &[(&str, Action)] =
+    &[("drop", Action::Drop), ("reset", Action::Reset), ("observe", Action::Observe)];
+const ATTACHES: &[(&str, Attach)] =
+    &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic)];
+const MISSING: &[(&str, Missing)] = &[("reject", Missing::Reject), ("pass", Missing::Pass)];
+
+/// Fields that carry the message or the connection, or something else than a key.
+const OTHER_FIELDS: &[HeaderName] = &[
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refused> {
+    let action = top.or("action", Action::Reset, |field| field.one_of(ACTIONS));
+    let proxy = top.section("proxy", proxy);
+    let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
+    let kernel = top.section("kernel", |section| kernel(section, listen));
+    let keys = top.section("keys", |section| keys(section, directory));
+    let headers = top.section("headers", |section| Headers {
+        ratelimit_fields: section.or("ratelimit_fields", true, Field::boolean),
+    });
+    let tiers = tiers(top);
+    Ok(Config { action, proxy: proxy?, kernel, keys, headers, tiers })
+}
+
+fn proxy(section: &Section<'_>) -> Result<Proxy, Refused> {
+    let listen = section.required("listen", "one address or more, such as [\"0.0.0.0:8080\"]", listen);
+    let addresses = listen.as_deref().unwrap_or_default();
+    let upstream = section.required("upstream", "the API server's host:port, such as \"127.0.0.1:9000\"", {
+        |field| upstream(field, addresses)
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let seconds = |name, default| {
+        let seconds = section.or(name, default, |field| field.whole(SECONDS));
+        Duration::from_secs(seconds.into())
+    };
+    Ok(Proxy {
+        workers: section
+            .optional("workers", |field| field.whole(WORKERS))
+            .map_or(cores, |count| count as usize),
+        max_connections: section.or("max_connections", 65_536, |field| field.whole(CONNECTIONS)) as usize,
+        head_timeout: seconds("head_timeout_seconds", 10),
+        idle_timeout: seconds("idle_timeout_seconds", 60),
+        connect_timeout: seconds("connect_timeout_seconds", 2),
+        response_timeout: seconds("response_timeout_seconds", 30),
+        drain_timeout: seconds("drain_timeout_seconds", 10),
+        listen: listen?,
+        upstream: upstream?,
+    })
+}
+
+fn listen(field: &Field<'_>) -> Result<Vec<SocketAddr>, Refused> {
+    let addresses = field.each_once(|item| {
+        let address: SocketAddr = item.parsed(|text| {
+            text.parse().map_err(|_| {
+                format!(
+                    "{text:?} is not a socket address; write address:port, such as \"0.0.0.0:8080\" or \
+                     \"[::]:8080\""
+                )
+            })
+        })?;
+        if address.port() == 0 {
+            return Err(item.refuse("port 0 is not allowed; allowed: 1 to 65535"));
+        }
+        Ok(address)
+    })?;
+    if addresses.is_empty() {
+        return Err(field.refuse("empty; write one address or more, such as [\"0.0.0.0:8080\"]"));
+    }
+    Ok(addresses)
+}
+
+/// The upstream, which must not be the proxy itself.
+fn upstream(field: &Field<'_>, listen: &[SocketAddr]) -> Result<Upstream, Refused> {
+    let upstream: Upstream = field.parsed(str::parse)?;
+    let host: Option<IpAddr> = upstream.host.parse().ok();
+    let is_self = |address: &SocketAddr| {
+        let any = address.ip().is_unspecified();
+        let reaches = |host: IpAddr| {
+            host == address.ip() || any && host.is_loopback() && host.is_ipv4() == address.is_ipv4()
+        };
+        address.port() == upstream.port && host.is_some_and(reaches)
+    };
+    match listen.iter().find(|address| is_self(address)) {
+        Some(address) => Err(field.refuse(format_args!(
+            "{upstream} is the proxy's own listener {address}; write the address of the API server"
+        ))),
+        None => Ok(upstream),
+    }
+}
+
+/// The section `kernel`. `listen` is where the proxy listens, if that is known.
+fn kernel(section: &Section<'_>, listen: Option<&[SocketAddr]>) -> Kernel {
+    let listened = listen.map(|listen| {
+        let mut ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    });
+    let interfaces =
+        section.or("interfaces", Vec::new(), |field| field.each_once(|item| item.parsed(interface_name)));
+    Kernel {
+        ports: section
+            .optional("ports", |field| ports(field, listened.as_deref(), !interfaces.is_empty()))
+            .unwrap_or_else(|| listened.clone().unwrap_or_default()),
+        interfaces,
+        attach: section.or("attach", Attach::Auto, |field| field.one_of(ATTACHES)),
+        max_keys: section.or("max_keys", 65_536, |field| field.whole(1..=FlowState::MAX_SLOTS)),
+        max_flows: section.or("max_flows", 65_536, |field| field.whole(FLOWS)).next_power_of_two(),
+    }
+}
+
+fn interface_name(text: &str) -> Result<String, String> {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    let fits = (1..=MAX_INTERFACE_NAME).contains(&text.len()) && text != "." && text != "..";
+    if fits && text.bytes().all(is_allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} cannot be the name of an interface; allowed: 1 to {MAX_INTERFACE_NAME} visible characters \
+         without '/' and ':', as `ip link` shows them"
+    ))
+}
+
+/// What the kernel charges on a port must be settled by a proxy that listens there.
+fn ports(field: &Field<'_>, listened: Option<&[u16]>, is_used: bool) -> Result<Vec<u16>, Refused> {
+    let ports = field.each_once(|item| {
+        // Within u16 by its range.
+        let port = item.whole(1..=u16::MAX.into())? as u16;
+        match listened {
+            Some(listened) if !listened.contains(&port) => Err(item.refuse(format_args!(
+                "{port} is not a port of proxy.listen, so the proxy would not see what the kernel charges \
+                 there; allowed: {}",
+                listened.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+            ))),
+            _ => Ok(port),
+        }
+    })?;
+    if is_used && ports.is_empty() {
+        return Err(field.refuse("empty although kernel.interfaces is not; write ports of proxy.listen"));
+    }
+    Ok(ports)
+}
+
+fn keys(section: &Section<'_>, directory: &Path) -> Keys {
+    let file = section.or("file", DEFAULT_KEY_FILE, |field| match field.text()? {
+        "" => Err(field.refuse("empty; write the path of the key file")),
+        path => Ok(path),
+    });
+    let bearer = section.or("bearer", true, Field::boolean);
+    let default = HeaderName::from_static("x-api-key");
+    Keys {
+        file: directory.join(file),
+        header: section.or("header", default, |field| field.parsed(|text| key_field_name(text, bearer))),
+        bearer,
+        missing: section.or("missing", Missing::Reject, missing),
+    }
+}
+
+fn key_field_name(text: &str, bearer: bool) -> Result<HeaderName, String> {
+    if !(MIN_NAME..=MAX_NAME).contains(&text.len()) {
+        return Err(format!("{text:?} has {} bytes; allowed: {MIN_NAME} to {MAX_NAME}", text.len()));
+    }
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        format!("{text:?} is not an HTTP field name; allowed: letters, digits and !#$%&'*+-.^_`|~")
+    })?;
+    if OTHER_FIELDS.contains(&name) {
+        return Err(format!("{text:?} has another meaning in HTTP; write a field of its own for the key"));
+    }
+    if bearer && name == header::AUTHORIZATION {
+        return Err(format!(
+            "{text:?} carries `Bearer KEY` already because keys.bearer is true; write another field's name \
+             or set keys.bearer to false"
+        ));
+    }
+    Ok(name)
+}
+
+fn missing(field: &Field<'_>) -> Result<Missing, Refused> {
+    if field.text()? == "anonymous" {
+        return Err(field.refuse("\"anonymous\" is not available yet; allowed: reject, pass"));
+    }
+    field.one_of(MISSING)
+}
+
+fn tiers(top: &Section<'_>) -> Tiers {
+    let mut tiers = policy::built_in_tiers();
+    let defined = top.named_sections("tiers", |name, section| {
+        let limits = limits(section, tiers.get(name).copied());
+        policy::check_tier_name(name).map_err(|text| section.refuse_name(&text))?;
+        Ok((name.to_owned(), limits?))
+    });
+    tiers.extend(defined);
+    tiers
+}
+
+/// A tier's limits. What is not set of a built-in tier stays as it is; a new tier says everything.
+fn limits(section: &Section<'_>, built_in: Option<Limits>) -> Result<Limits, Refused> {
+    let number = |name, hint, range: RangeInclusive<u32>, default: Option<u32>| match default {
+        Some(default) => Ok(section.or(name, default, |field| field.whole(range))),
+        None => section.required(name, hint, |field| field.whole(range)),
+    };
+    let requests_per_hour = number(
+        "requests_per_hour",
+        "a number of requests, such as 1000",
+        Limits::REQUESTS_PER_HOUR,
+        built_in.map(|limits| limits.requests_per_hour),
+    );
+    let burst_per_minute = number(
+        "burst_per_minute",
+        "a number of requests, such as 100",
+        Limits::BURST_PER_MINUTE,
+        built_in.map(|limits| limits.burst_per_minute),
+    );
+    Ok(Limits { requests_per_hour: requests_per_hour?, burst_per_minute: burst_per_minute? })
+}

@@ -1,0 +1,136 @@
+//! The configuration file: what can be set, and what holds where it is not.
+//!
+//! A [`Config`] exists only if every value in it is allowed; nothing that uses it has to check again.
+#![forbid(unsafe_code)]
+
+mod decode;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+pub use upstream::Upstream;
+
+use crate::document::{self, Problems};
+use crate::policy::Tiers;
+use http::HeaderName;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that the configuration file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What happens to a request over its limits.
+    pub action: Action,
+    /// The listener and the upstream.
+    pub proxy: Proxy,
+    /// Enforcement in the kernel.
+    pub kernel: Kernel,
+    /// Where keys are and how a request carries one.
+    pub keys: Keys,
+    /// Optional response fields.
+    pub headers: Headers,
+    /// The tiers by name, the built-in ones among them.
+    pub tiers: Tiers,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. All that is wrong with it is reported together.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        document::read(path, |top| decode::config(top, directory(path)))
+    }
+}
+
+/// Relative paths in a configuration file start where the file is.
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// What happens to a request over its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The kernel drops its packets; the proxy answers 429.
+    Drop,
+    /// The kernel resets its connection; the proxy answers 429.
+    Reset,
+    /// It is admitted and counted: a dry run of the whole system.
+    Observe,
+}
+
+/// How the kernel program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// In the driver where it can, else generic.
+    Auto,
+    /// In the driver or not at all.
+    Native,
+    /// Behind the driver: slower, and possible on every interface.
+    Generic,
+}
+
+/// What happens to a request without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is refused with 401.
+    Reject,
+    /// It is forwarded, unlimited.
+    Pass,
+}
+
+/// The listener and the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where clients connect: one address or more, none twice, no port 0.
+    pub listen: Vec<SocketAddr>,
+    /// The API server.
+    pub upstream: Upstream,
+    /// Threads, each with a listener of its own (1 to 1,024).
+    pub workers: usize,
+    /// Client connections at once, over all workers (1 to 1,048,576).
+    pub max_connections: usize,
+    /// Within this time of its first byte, or of the connection's start, a request's head must be there.
+    pub head_timeout: Duration,
+    /// A connection on which no request begins for this long is closed.
+    pub idle_timeout: Duration,
+    /// Longest attempt to connect to the upstream.
+    pub connect_timeout: Duration,
+    /// Longest wait for the head of the upstream's response.
+    pub response_timeout: Duration,
+    /// Longest wait for open requests when the daemon stops.
+    pub drain_timeout: Duration,
+}
+
+/// Enforcement in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Interfaces to attach to; none: the proxy enforces alone.
+    pub interfaces: Vec<String>,
+    /// TCP ports that are judged, each of them one of the listener's.
+    pub ports: Vec<u16>,
+    /// How to attach.
+    pub attach: Attach,
+    /// Keys that there is room for (1 to 16,777,216).
+    pub max_keys: u32,
+    /// Connections that are remembered: a power of two (64 to 16,777,216).
+    pub max_flows: u32,
+}
+
+/// Where keys are and how a request carries one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The key file. Relative in the configuration file, it starts at that file's directory.
+    pub file: PathBuf,
+    /// The request field whose whole value is the key, of 3 to 24 bytes; in lower case.
+    pub header: HeaderName,
+    /// Whether `Authorization: Bearer KEY` carries a key too.
+    pub bearer: bool,
+    /// What happens to a request without a key.
+    pub missing: Missing,
+}
+
+/// Optional response fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Whether responses have the IETF draft's `RateLimit-Policy` and `RateLimit`.
+    pub ratelimit_fields: bool,
+}

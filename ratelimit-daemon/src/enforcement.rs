@@ -1,0 +1,157 @@
+//! One policy in force everywhere: in the proxy, in the slots and in the kernel's table.
+#![forbid(unsafe_code)]
+
+use crate::clock;
+use crate::config::{self, Config};
+use crate::flows::Flows;
+use crate::kernel::{Kernel, KernelSettings, Mode};
+use crate::limiter::Limiter;
+use crate::policy::{Key, Policy};
+use crate::slots::Slots;
+use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
+use ratelimit_common::layout;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// The enforcers and the policy that they follow.
+#[derive(Debug)]
+pub struct Enforcement {
+    kernel: Option<Kernel>,
+    limiter: Limiter,
+    flows: Flows,
+    policy: Arc<ArcSwap<Policy>>,
+}
+
+impl Enforcement {
+    /// Puts `policy` in force; in the kernel too, if `config` names interfaces. Nothing is attached yet.
+    pub fn new(config: &Config, policy: Policy) -> Result<Self> {
+        let kernel = match config.kernel.interfaces.as_slice() {
+            [] => None,
+            _ => Some(Kernel::load(&kernel_settings(config, &policy))?),
+        };
+        let (slots, flows) = match &kernel {
+            Some(kernel) => (kernel.slots().clone(), kernel.flows().clone()),
+            None => (Slots::anonymous(config.kernel.max_keys)?, Flows::anonymous(1)?),
+        };
+        let limiter = Limiter::new(slots, config.action == config::Action::Observe);
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let mut enforcement = Self { kernel, limiter, flows, policy };
+        for key in enforcement.policy.load_full().keys() {
+            enforcement.install(key)?;
+        }
+        Ok(enforcement)
+    }
+
+    /// Attaches the kernel program to each interface of `config`.
+    pub fn attach(&mut self, config: &Config) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else {
+            warn!("no kernel.interfaces: the proxy enforces the limits alone");
+            return Ok(());
+        };
+        let modes: &[_] = match config.kernel.attach {
+            config::Attach::Auto => &[Mode::Native, Mode::Generic],
+            config::Attach::Native => &[Mode::Native],
+            config::Attach::Generic => &[Mode::Generic],
+        };
+        for interface in &config.kernel.interfaces {
+            let mode = kernel.attach(interface, modes)?;
+            info!(
+                "attached to {interface}: {mode} XDP, ports {:?}, action {:?}",
+                config.kernel.ports, config.action
+            );
+        }
+        Ok(())
+    }
+
+    /// The judge of the proxy.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// What the kernel has charged on each connection.
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    /// The policy in force, as the proxy reads it.
+    pub fn policy(&self) -> &Arc<ArcSwap<Policy>> {
+        &self.policy
+    }
+
+    /// Writes what the kernel program has logged since the last time to the daemon's log: rare events.
+    pub fn pass_on_kernel_log(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.pass_on_log();
+        }
+    }
+
+    /// Puts `next`, which was built from the policy in force, in force. What was used stays used.
+    ///
+    /// A key that goes is first unknown to the kernel, then its slot is emptied; a key that comes has its slot
+    /// in order before the kernel knows it. So nobody is ever judged by a slot that is not his.
+    pub fn apply(&mut self, next: Policy) -> Result<()> {
+        let before = self.policy.load_full();
+        if self.kernel.is_some() && next.secret() != before.secret() {
+            bail!(
+                "the key file has another secret than the kernel program was loaded with: restart the daemon"
+            );
+        }
+        let next = Arc::new(next);
+        let changes = next.changes(&before);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for key in &changes.removed {
+            self.forget(key)?;
+            self.limiter.uninstall(key.slot);
+        }
+        self.policy.store(next.clone());
+        for key in changes.added.iter().chain(changes.changed.iter().map(|(_, key)| key)) {
+            self.install(key)?;
+        }
+        let (added, changed, removed) = (changes.added.len(), changes.changed.len(), changes.removed.len());
+        info!("keys: {added} added, {changed} changed, {removed} removed");
+        Ok(())
+    }
+
+    /// Brings the slot of `key` up to date and tells the kernel of it, or to forget it if it is disabled: what
+    /// a disabled key is answered is the proxy's to say.
+    fn install(&mut self, key: &Key) -> Result<()> {
+        self.limiter.install(key, clock::now());
+        match &mut self.kernel {
+            Some(kernel) if key.enabled => kernel.insert_key(key.siphash, key.slot),
+            Some(_) => self.forget(key),
+            None => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, key: &Key) -> Result<()> {
+        self.kernel.as_mut().map_or(Ok(()), |kernel| kernel.remove_key(key.siphash))
+    }
+
+    /// One line of what the kernel program found, for the log.
+    pub fn summary(&self) -> Result<Option<String>> {
+        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let counters = kernel.counters().context("cannot read the kernel's counters")?;
+        let found = counters.into_iter().filter(|(_, count)| *count > 0);
+        let words: Vec<_> = found.map(|(outcome, count)| format!("{}={count}", outcome.name())).collect();
+        Ok(Some(words.join(" ")))
+    }
+}
+
+fn kernel_settings(config: &Config, policy: &Policy) -> KernelSettings {
+    KernelSettings {
+        secret: policy.secret(),
+        header: config.keys.header.to_string(),
+        bearer: config.keys.bearer,
+        action: match config.action {
+            config::Action::Drop => layout::Action::Drop,
+            config::Action::Reset => layout::Action::Reset,
+            config::Action::Observe => layout::Action::Observe,
+        },
+        ports: config.kernel.ports.clone(),
+        max_keys: config.kernel.max_keys,
+        max_flows: config.kernel.max_flows,
+    }
+}

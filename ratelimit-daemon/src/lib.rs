@@ -1,0 +1,17 @@
+//! The daemon behind `ratelimitd`, as a library so that tests can run its parts.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod document;
+pub mod enforcement;
+pub mod flows;
+pub mod kernel;
+mod key_watch;
+pub mod keys;
+pub mod limiter;
+pub mod policy;
+pub mod proxy;
+pub mod run;
+mod shared_memory;
+pub mod slots;

@@ -1,0 +1,270 @@
+//! Who may send how much: the tiers and the keys, as a snapshot that never changes.
+//!
+//! A change of the key file or of the tiers makes a new [`Policy`] from the old one. A key that both have
+//! (the same SHA-256, whatever its name) keeps its slot and its usage, so no change loses a count.
+#![forbid(unsafe_code)]
+
+use crate::document::{Problem, Problems};
+use crate::keys::{Entry, KeyFile};
+use crate::limiter::Usage;
+use ratelimit_common::hash::Secret;
+use ratelimit_common::limit::Burst;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// What a key may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in any 3,600 s.
+    pub requests_per_hour: u32,
+    /// Capacity of the burst bucket, and what it refills in 60 s.
+    pub burst_per_minute: u32,
+}
+
+impl Limits {
+    /// What can be asked for as [`Self::requests_per_hour`].
+    pub const REQUESTS_PER_HOUR: RangeInclusive<u32> = 1..=1_000_000_000;
+    /// What can be asked for as [`Self::burst_per_minute`].
+    pub const BURST_PER_MINUTE: RangeInclusive<u32> = 1..=Burst::MAX_CAPACITY;
+}
+
+/// Limits by the tier's name.
+pub type Tiers = BTreeMap<String, Limits>;
+
+/// The tiers that need no configuration.
+pub fn built_in_tiers() -> Tiers {
+    let tier = |name: &str, requests_per_hour, burst_per_minute| {
+        (name.to_owned(), Limits { requests_per_hour, burst_per_minute })
+    };
+    Tiers::from([tier("professional", 1_000, 100), tier("enterprise", 10_000, 500)])
+}
+
+/// Longest name of a key or a tier.
+pub const MAX_NAME: usize = 64;
+
+/// Whether a key can be called `name`; else why not.
+pub fn check_key_name(name: &str) -> Result<(), String> {
+    check_name(name, b"._-", "letters, digits, '.', '_' and '-'")
+}
+
+/// Whether a tier can be called `name`; else why not.
+pub fn check_tier_name(name: &str) -> Result<(), String> {
+    check_name(name, b"_-", "letters, digits, '_' and '-'")
+}
+
+fn check_name(name: &str, marks: &[u8], allowed: &str) -> Result<(), String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
+    if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed) {
+        return Ok(());
+    }
+    Err(format!("{name:?} cannot be a name; allowed: 1 to {MAX_NAME} {allowed}"))
+}
+
+/// A key, as it is judged.
+#[derive(Debug)]
+pub struct Key {
+    /// What people call it.
+    pub name: String,
+    /// The name of its tier.
+    pub tier: String,
+    /// The first 8 hex digits of its SHA-256: enough to recognise it, far from enough to use it.
+    pub fingerprint: String,
+    /// Its place in the slots: its own for as long as it is in the key file.
+    pub slot: u32,
+    /// What the kernel looks it up by.
+    pub siphash: u64,
+    /// Its tier's limits, with its own in their place where it has any.
+    pub limits: Limits,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// What it has used.
+    pub usage: Arc<Usage>,
+}
+
+impl Key {
+    /// True if everything but what was used is the same.
+    fn is_same(&self, other: &Self) -> bool {
+        let Self { name, tier, fingerprint, slot, siphash, limits, enabled, usage: _ } = self;
+        *name == other.name
+            && *tier == other.tier
+            && *fingerprint == other.fingerprint
+            && *slot == other.slot
+            && *siphash == other.siphash
+            && *limits == other.limits
+            && *enabled == other.enabled
+    }
+}
+
+/// All keys at one time.
+#[derive(Debug)]
+pub struct Policy {
+    secret: Secret,
+    /// In the key file's order.
+    keys: Vec<Arc<Key>>,
+    by_digest: HashMap<[u8; 32], Arc<Key>>,
+    free: FreeSlots,
+}
+
+/// What one policy has and an earlier one had not. Apply `removed` first: a slot in it may be in `added` too.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// Keys that are gone, as they were. Their slots are to be zeroed.
+    pub removed: Vec<&'a Arc<Key>>,
+    /// Keys that are new.
+    pub added: Vec<&'a Arc<Key>>,
+    /// Keys that differ: as they were, and as they are. Slot and usage are the same.
+    pub changed: Vec<(&'a Arc<Key>, &'a Arc<Key>)>,
+}
+
+impl Changes<'_> {
+    /// True if nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl Policy {
+    /// The policy of `tiers` and `file`, which follows `previous`. `max_keys` is the number of slots, the same
+    /// at every call.
+    pub fn build(
+        tiers: &Tiers,
+        file: &KeyFile,
+        previous: Option<&Self>,
+        max_keys: u32,
+    ) -> Result<Self, Problems> {
+        let mut free = previous.map_or_else(|| FreeSlots::new(max_keys), |previous| previous.free.clone());
+        free.release(previous.into_iter().flat_map(|previous| previous.missing_in(file)));
+        let mut problems = Problems::default();
+        let mut keys = Vec::with_capacity(file.entries().len());
+        let mut by_digest = HashMap::with_capacity(file.entries().len());
+        for entry in file.entries() {
+            let Some(limits) = entry.limits(tiers) else {
+                problems.push(unknown_tier(file, entry, tiers));
+                continue;
+            };
+            let before = previous.and_then(|previous| previous.by_digest.get(&entry.sha256));
+            let Some(slot) = before.map(|key| key.slot).or_else(|| free.take()) else {
+                problems.push(too_many(file, max_keys));
+                break;
+            };
+            let key = key(entry, limits, slot, before);
+            by_digest.insert(entry.sha256, key.clone());
+            keys.push(key);
+        }
+        problems.or(Self { secret: file.secret(), keys, by_digest, free })
+    }
+
+    /// The slots of the keys that `file` no longer has.
+    fn missing_in(&self, file: &KeyFile) -> Vec<u32> {
+        let kept: HashSet<_> = file.entries().iter().map(|entry| &entry.sha256).collect();
+        let missing = self.by_digest.iter().filter(|(digest, _)| !kept.contains(*digest));
+        let mut slots: Vec<_> = missing.map(|(_, key)| key.slot).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// The key that is `presented`, disabled ones too. Compares hashes, so how long it takes tells nothing of
+    /// a key.
+    pub fn authenticate(&self, presented: &[u8]) -> Option<&Arc<Key>> {
+        let digest: [u8; 32] = Sha256::digest(presented).into();
+        self.by_digest.get(&digest)
+    }
+
+    /// All keys, disabled ones too, in the key file's order.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.iter()
+    }
+
+    /// The secret under which [`Key::siphash`] is.
+    pub fn secret(&self) -> Secret {
+        self.secret
+    }
+
+    /// How this policy differs from `previous`, from which it was built.
+    pub fn changes<'a>(&'a self, previous: &'a Self) -> Changes<'a> {
+        let mut changes = Changes::default();
+        for (digest, before) in &previous.by_digest {
+            match self.by_digest.get(digest) {
+                None => changes.removed.push(before),
+                Some(key) if !Arc::ptr_eq(before, key) => changes.changed.push((before, key)),
+                Some(_) => {}
+            }
+        }
+        let is_new = |(digest, _): &(&[u8; 32], _)| !previous.by_digest.contains_key(*digest);
+        changes.added.extend(self.by_digest.iter().filter(is_new).map(|(_, key)| key));
+        changes
+    }
+}
+
+/// The key of `entry`: the very one that was `before`, if nothing about it changed.
+fn key(entry: &Entry, limits: Limits, slot: u32, before: Option<&Arc<Key>>) -> Arc<Key> {
+    let key = Key {
+        name: entry.name.clone(),
+        tier: entry.tier.clone(),
+        fingerprint: entry.fingerprint(),
+        slot,
+        siphash: entry.siphash,
+        limits,
+        enabled: !entry.disabled,
+        usage: before.map(|key| key.usage.clone()).unwrap_or_default(),
+    };
+    match before {
+        Some(before) if before.is_same(&key) => before.clone(),
+        _ => Arc::new(key),
+    }
+}
+
+fn unknown_tier(file: &KeyFile, entry: &Entry, tiers: &Tiers) -> Problem {
+    let text = format!("key.tier: key {:?} has the {}", entry.name, unknown_tier_text(&entry.tier, tiers));
+    Problem::in_file(file.path(), entry.line, text)
+}
+
+/// Says that there is no tier `name`, and which there are.
+pub fn unknown_tier_text(name: &str, tiers: &Tiers) -> String {
+    let names: Vec<_> = tiers.keys().map(String::as_str).collect();
+    format!("unknown tier {name:?}; allowed: {}", names.join(", "))
+}
+
+fn too_many(file: &KeyFile, max_keys: u32) -> Problem {
+    let count = file.entries().len();
+    Problem::in_file(file.path(), None, format!("{count} keys; kernel.max_keys allows {max_keys}"))
+}
+
+/// The slots that no key has.
+///
+/// A freed slot is given to another key as late as can be: after all slots that never had one, and after all
+/// that were freed before it. The daemon zeroes a slot when its key is removed and sets a new key's limits
+/// when it is added, so the newcomer starts with a full bucket. Only a request that was under way when its
+/// key was removed can still charge or refund the slot, and that one is over long before the slot's turn
+/// comes; if it is not, the newcomer is a token off, once.
+#[derive(Clone, Debug)]
+struct FreeSlots {
+    /// From here to `count` no slot was ever taken.
+    next: u32,
+    count: u32,
+    /// In the order in which they were freed.
+    freed: VecDeque<u32>,
+}
+
+impl FreeSlots {
+    fn new(count: u32) -> Self {
+        Self { next: 0, count, freed: VecDeque::new() }
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        if self.next < self.count {
+            self.next += 1;
+            return Some(self.next - 1);
+        }
+        self.freed.pop_front()
+    }
+
+    fn release(&mut self, slots: impl IntoIterator<Item = u32>) {
+        self.freed.extend(slots);
+    }
+}
+
+#[cfg(test)]
+mod tests;

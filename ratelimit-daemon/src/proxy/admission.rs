@@ -1,0 +1,81 @@
+//! Whether a request is forwarded.
+
+use super::connection::Client;
+use super::forward;
+use super::framing::Framing;
+use super::head::{Field, RequestHead, Survey};
+use super::identify::{Presented, all_presented, presented};
+use super::refusal::{Reason, Refusal};
+use crate::config::Missing;
+use crate::limiter::{Judgement, Standing, Verdict};
+use crate::policy::Key;
+use ratelimit_common::flow::Credit;
+
+/// Judges the request with this `head` at `now`: charges its key if it is admitted, and gives back what the
+/// kernel took if it is refused before any limit. Returns how the body is framed and how the key's limits
+/// stand; no standing for a request without a key that may pass.
+pub(super) fn admit(
+    client: &Client,
+    head: &RequestHead<'_, '_>,
+    survey: &Survey<'_>,
+    now: u64,
+) -> Result<(Framing, Option<Standing>), Refusal> {
+    let shared = &client.worker.shared;
+    let keys = &shared.config.keys;
+    let policy = shared.policy.load();
+    let framing = forward::framing(head, survey);
+    let refused = |reason| Err(Refusal { reason, standing: None });
+    match (presented(head.fields, keys), framing) {
+        (Presented::Conflict, _) => {
+            give_back_all(client, head.fields);
+            refused(Reason::ConflictingKeys)
+        }
+        (Presented::Nothing, Err(problem)) => refused(Reason::BadRequest(problem)),
+        (Presented::Nothing, Ok(framing)) if keys.missing == Missing::Pass => Ok((framing, None)),
+        (Presented::Nothing, Ok(_)) => refused(Reason::MissingKey),
+        (Presented::Key(key), framing) => match client.known.authenticate(&policy, key) {
+            None => refused(Reason::UnknownKey),
+            Some(key) if !key.enabled => {
+                give_back(client, &key);
+                refused(Reason::DisabledKey)
+            }
+            Some(key) => judge(client, &key, framing, now),
+        },
+    }
+}
+
+/// Judges a request of `key`, which may be used.
+fn judge(
+    client: &Client,
+    key: &Key,
+    framing: Result<Framing, &'static str>,
+    now: u64,
+) -> Result<(Framing, Option<Standing>), Refusal> {
+    let limiter = &client.worker.shared.limiter;
+    let framing = framing.map_err(|problem| {
+        give_back(client, key);
+        Refusal { reason: Reason::BadRequest(problem), standing: Some(limiter.standing(key, now)) }
+    })?;
+    let Judgement { verdict, standing } = limiter.judge(key, client.flow.take(key.slot), now);
+    match verdict {
+        Verdict::Admitted | Verdict::Observed { .. } => Ok((framing, Some(standing))),
+        Verdict::Refused { wait_ns, .. } => {
+            Err(Refusal { reason: Reason::RateLimited(wait_ns), standing: Some(standing) })
+        }
+    }
+}
+
+/// Gives back what the kernel took for a request of `key` that is refused before any limit.
+fn give_back(client: &Client, key: &Key) {
+    if client.flow.take(key.slot) == Some(Credit::Paid) {
+        client.worker.shared.limiter.refund(key.slot, 1);
+    }
+}
+
+/// The kernel has charged one of the keys that `fields` name; which one is its own affair.
+fn give_back_all(client: &Client, fields: &[Field<'_>]) {
+    let shared = &client.worker.shared;
+    let policy = shared.policy.load();
+    let keys = all_presented(fields, &shared.config.keys);
+    keys.filter_map(|key| policy.authenticate(key)).for_each(|key| give_back(client, key));
+}

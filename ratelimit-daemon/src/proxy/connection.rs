@@ -1,0 +1,137 @@
+//! A client's connection: one task, from `accept` to the close, with one timer.
+
+use super::conversation::Conversation;
+use super::identify::KnownKey;
+use super::pace::{Pace, Phase, Strike};
+use super::worker::{Place, Worker};
+use crate::clock;
+use crate::flows::Flow;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What all requests of a connection have in common.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) worker: Rc<Worker>,
+    pub(super) pace: Pace,
+    /// What the kernel charged on this connection.
+    pub(super) flow: Flow,
+    /// The client's address, for the upstream.
+    pub(super) address: String,
+    pub(super) known: KnownKey,
+}
+
+impl Client {
+    pub(super) fn new(worker: &Rc<Worker>, stream: &TcpStream, address: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            worker: worker.clone(),
+            pace: Pace::new(&worker.shared.config.proxy),
+            flow: worker.shared.flows.open(address, stream.local_addr()?),
+            address: address.ip().to_canonical().to_string(),
+            known: KnownKey::default(),
+        })
+    }
+
+    /// Gives back what the kernel charged for requests that never became one here: broken off, or malformed.
+    ///
+    /// Done twice. Before the socket closes, so that a client which sees the close has its tokens back. After
+    /// it, when this is dropped, because until then the kernel may charge what arrives and nobody will read.
+    pub(super) fn settle(&self) {
+        let left = self.flow.release();
+        self.worker.shared.limiter.refund(left.slot(), left.paid());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// Serves the connection until it closes. `place` is its place among the connections that are allowed.
+pub(super) async fn serve(place: Place, client: Client, stream: TcpStream) {
+    // These outlive the socket, which is dropped before them, also if this task is dropped.
+    let _place = place;
+    let client = Rc::new(client);
+    let mut conversation = pin!(Conversation::new(client.clone()).run(stream));
+    let mut timer = Timer::new();
+    let mut stop = pin!(client.worker.stop.notified());
+    let mut is_listening = false;
+    poll_fn(|cx| {
+        if !is_listening {
+            // Once is enough: from now on a stop wakes this task.
+            is_listening = true;
+            let _ = stop.as_mut().poll(cx);
+        }
+        loop {
+            if conversation.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if client.worker.is_stopping.get() && client.pace.is_between_requests() {
+                return Poll::Ready(());
+            }
+            match timer.poll_over(&client.pace, cx) {
+                Poll::Pending => return Poll::Pending,
+                // The request finds that the upstream is late, and answers.
+                Poll::Ready(Phase::Upstream) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+    client.settle();
+}
+
+/// The connection's one timer.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// When it fires.
+    due: u64,
+    /// Whether it will wake this task.
+    is_heard: bool,
+}
+
+impl Timer {
+    fn new() -> Self {
+        Self { sleep: Box::pin(sleep(Duration::MAX)), due: u64::MAX, is_heard: false }
+    }
+
+    /// Ready when the present wait is over, with what was waited for.
+    fn poll_over(&mut self, pace: &Pace, cx: &mut Context<'_>) -> Poll<Phase> {
+        let due = pace.due(clock::now);
+        if due < self.due {
+            self.set(due, clock::now());
+        }
+        // The task's waker stays the same, so that one poll lasts until the timer fires.
+        while !self.is_heard || self.sleep.is_elapsed() {
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                self.is_heard = true;
+                break;
+            }
+            let now = clock::now();
+            match pace.strike(now) {
+                Strike::Later(due) => self.set(due, now),
+                Strike::Over(phase) => {
+                    self.due = u64::MAX;
+                    return Poll::Ready(phase);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn set(&mut self, due: u64, now: u64) {
+        let wait = Duration::from_nanos(due.saturating_sub(now));
+        self.sleep.as_mut().reset(Instant::now() + wait);
+        self.due = due;
+        self.is_heard = false;
+    }
+}

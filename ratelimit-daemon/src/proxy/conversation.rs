@@ -1,0 +1,272 @@
+//! What is said on a client's connection: request after request, each judged, then refused or forwarded.
+
+use super::admission::admit;
+use super::connection::Client;
+use super::exchange::{Outcome, Plan, Side, exchange};
+use super::forward;
+use super::framing::Framing;
+use super::head::{MAX_HEAD, NoHead, RequestHead, Room, Survey, may_be_complete};
+use super::pace::Phase;
+use super::refusal::{Connection, Manner, Reason, Refusal};
+use super::upstream::{Failure, Link};
+use crate::clock;
+use bytes::{Buf, BytesMut};
+use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Room for one read of a head.
+const READ_SIZE: usize = 4 << 10;
+
+/// A refused request's body is read and thrown away if it is no longer; else the connection is closed.
+const MOST_SKIPPED: u64 = 64 << 10;
+
+/// Most bytes that a closing connection is read.
+const MOST_DISCARDED: usize = 1 << 20;
+
+/// The client has ended the connection, or it is of no use any more.
+#[derive(Clone, Copy, Debug)]
+struct Gone;
+
+impl From<std::io::Error> for Gone {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request, after so many bytes of this one's body.
+    Next(u64),
+    /// The end of the connection.
+    Close,
+}
+
+/// What comes of looking for a request in the input.
+enum Found {
+    /// It is not complete.
+    Nothing,
+    /// It is refused: the answer is in the output.
+    Refused(After),
+    /// It is admitted: what the upstream gets is in `request`.
+    Admitted(Plan),
+}
+
+/// One client's connection.
+pub(super) struct Conversation {
+    client: Rc<Client>,
+    /// What was read and not yet used.
+    input: BytesMut,
+    /// What the client is about to get.
+    output: Vec<u8>,
+    /// What the upstream is about to get.
+    request: Vec<u8>,
+}
+
+impl Conversation {
+    pub(super) fn new(client: Rc<Client>) -> Self {
+        Self { client, input: BytesMut::new(), output: Vec::new(), request: Vec::new() }
+    }
+
+    /// Answers requests until either side wants no more.
+    pub(super) async fn run(mut self, mut stream: TcpStream) {
+        loop {
+            match self.answer(&mut stream).await {
+                Ok(After::Next(0)) => self.client.pace.enter(Phase::Idle),
+                Ok(After::Next(skipped)) => match self.skip(&mut stream, skipped).await {
+                    Ok(()) => self.client.pace.enter(Phase::Idle),
+                    Err(Gone) => return,
+                },
+                Ok(After::Close) => break,
+                Err(Gone) => return,
+            }
+        }
+        self.close(stream).await;
+    }
+
+    /// Reads one request and answers it.
+    async fn answer(&mut self, stream: &mut TcpStream) -> Result<After, Gone> {
+        let mut seen = 0;
+        loop {
+            match self.find(seen) {
+                Found::Nothing => {}
+                Found::Refused(after) => {
+                    self.client.pace.enter(Phase::Response);
+                    stream.write_all(&self.output).await?;
+                    return Ok(after);
+                }
+                Found::Admitted(plan) => return self.forward(stream, &plan).await,
+            }
+            seen = self.input.len();
+            self.input.reserve(READ_SIZE);
+            if stream.read_buf(&mut self.input).await? == 0 {
+                return Err(Gone);
+            }
+            self.client.pace.note_head();
+        }
+    }
+
+    /// Looks for a request in the input, of which the first `seen` bytes were not enough.
+    fn find(&mut self, seen: usize) -> Found {
+        let is_full = self.input.len() >= MAX_HEAD;
+        if self.input.is_empty() || (!is_full && !may_be_complete(&self.input, seen)) {
+            return Found::Nothing;
+        }
+        let mut room = Room::new();
+        let reason = match RequestHead::parse(&self.input, &mut room) {
+            Ok(head) => {
+                let (len, found) = Self::judge(&self.client, &head, &mut self.request, &mut self.output);
+                self.input.advance(len);
+                return found;
+            }
+            Err(NoHead::Partial) if !is_full => return Found::Nothing,
+            Err(NoHead::Partial) => Reason::HeadTooLarge,
+            Err(NoHead::Malformed) => Reason::BadRequest("The request is malformed."),
+        };
+        refuse(&self.client, &mut self.output, Refusal { reason, standing: None }, true, Connection::Closes);
+        Found::Refused(After::Close)
+    }
+
+    /// Judges the request with this `head`, and writes what is to be sent to the upstream or to the client.
+    /// Returns the length of the head too.
+    fn judge(
+        client: &Client,
+        head: &RequestHead<'_, '_>,
+        request: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> (usize, Found) {
+        let survey = Survey::of(head.fields);
+        let now = clock::now();
+        let keeps_alive = survey.keeps_alive(head.is_http_11) && !client.worker.is_stopping.get();
+        let is_head = head.method == "HEAD";
+        match admit(client, head, &survey, now) {
+            Ok((framing, standing)) => {
+                let plan = Plan {
+                    standing,
+                    framing,
+                    now,
+                    keeps_alive,
+                    is_head,
+                    is_http_11: head.is_http_11,
+                    expects_continue: survey.expects_continue && head.is_http_11,
+                    may_repeat: matches!(
+                        head.method,
+                        "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
+                    ),
+                };
+                request.clear();
+                let host = &client.worker.pool.host;
+                forward::write_request(request, head, &survey, framing, &client.address, host);
+                (head.len, Found::Admitted(plan))
+            }
+            Err(refusal) => {
+                let skipped = skippable(forward::framing(head, &survey), &survey).filter(|_| keeps_alive);
+                let connection = match skipped {
+                    None => Connection::Closes,
+                    Some(_) if head.is_http_11 => Connection::Stays,
+                    Some(_) => Connection::IsKept,
+                };
+                refuse(client, output, refusal, !is_head, connection);
+                (head.len, Found::Refused(skipped.map_or(After::Close, After::Next)))
+            }
+        }
+    }
+
+    /// Forwards an admitted request. It stays charged also if the upstream fails it: the upstream may have done
+    /// its work before it failed, and a client that hammers a broken API server is what limits are for.
+    async fn forward(&mut self, stream: &mut TcpStream, plan: &Plan) -> Result<After, Gone> {
+        let client = self.client.clone();
+        let pool = &client.worker.pool;
+        client.pace.enter(Phase::Upstream);
+        let mut outcome = Outcome::Repeat;
+        if let Some(link) = pool.take() {
+            outcome = self.attempt(stream, link, plan).await;
+        }
+        if outcome == Outcome::Repeat {
+            outcome = match pool.connect(plan.now).await {
+                Ok(link) => {
+                    client.pace.enter(Phase::Upstream);
+                    self.attempt(stream, link, plan).await
+                }
+                Err(failure) => Outcome::Failed(failure),
+            };
+        }
+        let reason = match outcome {
+            Outcome::Done(after) => return Ok(after),
+            Outcome::Gone => return Err(Gone),
+            Outcome::Malformed => Reason::BadRequest("The request body is malformed."),
+            Outcome::Failed(failure) => Reason::Upstream(failure),
+            Outcome::Repeat => Reason::Upstream(Failure::Closed),
+        };
+        let connection = match plan.framing {
+            Framing::Length(0) if plan.keeps_alive && plan.is_http_11 => Connection::Stays,
+            Framing::Length(0) if plan.keeps_alive => Connection::IsKept,
+            _ => Connection::Closes,
+        };
+        let refusal = Refusal { reason, standing: plan.standing };
+        refuse(&client, &mut self.output, refusal, !plan.is_head, connection);
+        client.pace.enter(Phase::Response);
+        stream.write_all(&self.output).await?;
+        Ok(if connection == Connection::Closes { After::Close } else { After::Next(0) })
+    }
+
+    async fn attempt(&mut self, stream: &mut TcpStream, link: Link, plan: &Plan) -> Outcome {
+        let Self { client, input, output, request } = self;
+        exchange(Side { client, stream, input, output }, link, plan, request).await
+    }
+
+    /// Reads the body of a refused request.
+    async fn skip(&mut self, stream: &mut TcpStream, mut left: u64) -> Result<(), Gone> {
+        self.client.pace.enter(Phase::Head);
+        loop {
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
+            self.input.advance(len);
+            left -= len as u64;
+            if left == 0 {
+                return Ok(());
+            }
+            self.input.reserve(READ_SIZE);
+            if stream.read_buf(&mut self.input).await? == 0 {
+                return Err(Gone);
+            }
+        }
+    }
+
+    /// Closes our side, and reads what the client still sends, within bounds.
+    ///
+    /// A socket that is closed with unread bytes sends a reset, and the reset may overtake the answer: a client
+    /// whose upload was refused would see a broken connection in place of its 429.
+    async fn close(&mut self, mut stream: TcpStream) {
+        self.client.settle();
+        self.client.pace.enter(Phase::Closing);
+        let mut discarded = self.input.len();
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        while discarded < MOST_DISCARDED {
+            self.input.clear();
+            self.input.reserve(READ_SIZE);
+            match stream.read_buf(&mut self.input).await {
+                Ok(len) if len > 0 => discarded += len,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Bytes of a refused request's body that can be skipped; `None` if the connection has to be closed. A client
+/// that waits to be told to send its body may send it or not.
+fn skippable(framing: Result<Framing, &'static str>, survey: &Survey<'_>) -> Option<u64> {
+    match framing {
+        Ok(Framing::Length(0)) => Some(0),
+        Ok(Framing::Length(length)) if length <= MOST_SKIPPED && !survey.expects_continue => Some(length),
+        _ => None,
+    }
+}
+
+fn refuse(client: &Client, output: &mut Vec<u8>, refusal: Refusal, has_body: bool, connection: Connection) {
+    output.clear();
+    let has_ietf = client.worker.shared.config.headers.ratelimit_fields;
+    client.worker.date.read(|date| refusal.write(output, &Manner { has_body, connection, has_ietf, date }));
+}

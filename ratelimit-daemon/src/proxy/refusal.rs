@@ -1,0 +1,208 @@
+//! Every answer that is ours and not the upstream's: JSON, in one shape.
+
+use super::headers::{seconds, write_number, write_rate_fields};
+use super::upstream::Failure;
+use crate::limiter::Standing;
+use tokio::net::TcpStream;
+
+const OPEN: &str = "{\"error\":{\"code\":\"";
+const MESSAGE: &str = "\",\"message\":\"";
+
+/// Why a request gets no response of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Over a limit for so many nanoseconds more.
+    RateLimited(u64),
+    MissingKey,
+    UnknownKey,
+    DisabledKey,
+    ConflictingKeys,
+    /// It cannot be forwarded.
+    BadRequest(&'static str),
+    /// Its head is too large.
+    HeadTooLarge,
+    Upstream(Failure),
+}
+
+/// A refusal of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    /// How the limits of the request's key stand, if there is a key that may be used.
+    pub(super) standing: Option<Standing>,
+}
+
+/// What the answer depends on besides the reason.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner<'a> {
+    /// Whether it has a body: the answer to HEAD has none.
+    pub(super) has_body: bool,
+    /// What it says of the connection.
+    pub(super) connection: Connection,
+    /// Whether it has the IETF draft's fields.
+    pub(super) has_ietf: bool,
+    /// The value of `Date`.
+    pub(super) date: &'a str,
+}
+
+/// What a response says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// It stays, as HTTP/1.1 has it.
+    Stays,
+    /// It stays, which an HTTP/1.0 client has asked for and has to be told.
+    IsKept,
+    /// It closes.
+    Closes,
+}
+
+impl Connection {
+    /// The field that says so.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            Self::Stays => "",
+            Self::IsKept => "Connection: keep-alive\r\n",
+            Self::Closes => "Connection: close\r\n",
+        }
+    }
+}
+
+impl Reason {
+    /// The status line's rest, the code for programs, and the words for people.
+    const fn parts(self) -> (&'static str, &'static str, &'static str) {
+        const UNAUTHORIZED: &str = "401 Unauthorized";
+        const BAD_REQUEST: &str = "400 Bad Request";
+        match self {
+            Self::RateLimited(_) => ("429 Too Many Requests", "rate_limit_exceeded", ""),
+            Self::MissingKey => (UNAUTHORIZED, "missing_key", "The request has no API key."),
+            Self::UnknownKey => (UNAUTHORIZED, "unknown_key", "The API key is not known."),
+            Self::DisabledKey => (UNAUTHORIZED, "disabled_key", "The API key is disabled."),
+            Self::ConflictingKeys => {
+                (BAD_REQUEST, "conflicting_keys", "The request has more than one API key.")
+            }
+            Self::BadRequest(message) => (BAD_REQUEST, "bad_request", message),
+            Self::HeadTooLarge => (
+                "431 Request Header Fields Too Large",
+                "head_too_large",
+                "The request line and fields are too large.",
+            ),
+            Self::Upstream(failure) => failure_parts(failure),
+        }
+    }
+}
+
+const fn failure_parts(failure: Failure) -> (&'static str, &'static str, &'static str) {
+    const BAD_GATEWAY: &str = "502 Bad Gateway";
+    const GATEWAY_TIMEOUT: &str = "504 Gateway Timeout";
+    match failure {
+        Failure::Unreachable => (BAD_GATEWAY, "upstream_unavailable", "The API server cannot be reached."),
+        Failure::Closed => (BAD_GATEWAY, "upstream_unavailable", "The API server closed the connection."),
+        Failure::Invalid => (BAD_GATEWAY, "upstream_invalid", "The API server sent an invalid response."),
+        Failure::ConnectTimeout => {
+            (GATEWAY_TIMEOUT, "upstream_timeout", "The API server cannot be reached in time.")
+        }
+        Failure::ResponseTimeout => {
+            (GATEWAY_TIMEOUT, "upstream_timeout", "The API server did not respond in time.")
+        }
+    }
+}
+
+impl Refusal {
+    /// Writes the whole response.
+    pub(super) fn write(self, output: &mut Vec<u8>, manner: &Manner<'_>) {
+        let (status, code, message) = self.reason.parts();
+        let retry_after = match self.reason {
+            Reason::RateLimited(wait_ns) => Some(seconds(wait_ns)),
+            _ => None,
+        };
+        output.extend_from_slice(b"HTTP/1.1 ");
+        output.extend_from_slice(status.as_bytes());
+        output.extend_from_slice(b"\r\n");
+        if let Some(standing) = &self.standing {
+            write_rate_fields(output, standing, retry_after, manner.has_ietf);
+        }
+        if status.starts_with("401") {
+            output.extend_from_slice(b"WWW-Authenticate: Bearer\r\n");
+        }
+        output.extend_from_slice(manner.connection.field().as_bytes());
+        output.extend_from_slice(b"Date: ");
+        output.extend_from_slice(manner.date.as_bytes());
+        output.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
+        let mut digits = itoa::Buffer::new();
+        match retry_after.map(|seconds| digits.format(seconds)) {
+            Some(seconds) => write_rate_limit_error(output, manner.has_body, code, seconds),
+            None => write_error(output, manner.has_body, code, message),
+        }
+    }
+}
+
+fn write_rate_limit_error(output: &mut Vec<u8>, has_body: bool, code: &str, seconds: &str) {
+    let message = "API rate limit exceeded. Please retry after ";
+    let parts = [OPEN, code, MESSAGE, message, seconds, " seconds.\",\"retry_after\":", seconds, "}}"];
+    write_body(output, has_body, &parts);
+}
+
+/// `code` and `message` hold nothing that JSON would escape.
+fn write_error(output: &mut Vec<u8>, has_body: bool, code: &str, message: &str) {
+    write_body(output, has_body, &[OPEN, code, MESSAGE, message, "\"}}"]);
+}
+
+/// Writes the length of a body, the end of the head, and the body.
+fn write_body(output: &mut Vec<u8>, has_body: bool, parts: &[&str]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    write_number(output, "", length as u64);
+    output.extend_from_slice(b"\r\n\r\n");
+    if has_body {
+        parts.iter().for_each(|part| output.extend_from_slice(part.as_bytes()));
+    }
+}
+
+/// Answers a connection over the number that is allowed. Nothing is read: there is no time for it.
+pub(super) fn turn_away(stream: TcpStream) {
+    let mut response =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: "
+            .to_vec();
+    write_error(&mut response, true, "too_many_connections", "The server has too many connections.");
+    // A new socket's buffer is empty, so this fits, or the client is gone.
+    let _ = stream.try_write(&response);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_well_formed() {
+        let failures = [
+            Failure::Unreachable,
+            Failure::Closed,
+            Failure::Invalid,
+            Failure::ConnectTimeout,
+            Failure::ResponseTimeout,
+        ];
+        let reasons = [
+            Reason::RateLimited(u64::MAX),
+            Reason::RateLimited(0),
+            Reason::MissingKey,
+            Reason::UnknownKey,
+            Reason::DisabledKey,
+            Reason::ConflictingKeys,
+            Reason::BadRequest("Words."),
+            Reason::HeadTooLarge,
+        ];
+        let date = "Thu, 01 Jan 1970 00:00:00 GMT";
+        let manner = Manner { has_body: true, connection: Connection::Closes, has_ietf: true, date };
+        for reason in failures.map(Reason::Upstream).into_iter().chain(reasons) {
+            let (mut with, mut without) = (Vec::new(), Vec::new());
+            Refusal { reason, standing: None }.write(&mut with, &manner);
+            Refusal { reason, standing: None }.write(&mut without, &Manner { has_body: false, ..manner });
+            let text = String::from_utf8(with).expect("text");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            assert_eq!(format!("{head}\r\n\r\n").into_bytes(), without);
+            let (_, length) = head.rsplit_once("Content-Length: ").expect("a length");
+            assert_eq!(length.parse(), Ok(body.len()), "{head}");
+            assert!(body.starts_with("{\"error\":{\"code\":\"") && body.ends_with("}}"), "{body}");
+            assert!(!body.contains('\\') && body.is_ascii());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One thread of the proxy: its runtime, its listeners, its upstream connections.
+
+use super::Shared;
+use super::connection::{self, Client};
+use super::date::Date;
+use super::refusal;
+use super::upstream::{Health, Pool};
+use crate::clock;
+use anyhow::{Context, Result};
+use std::cell::Cell;
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// Pause after an `accept` that failed for want of something that closing connections give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the workers share beside [`Shared`].
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    /// Client connections of all workers.
+    connections: AtomicUsize,
+    /// Whether connections are being turned away: one line in the log for each change.
+    is_full: AtomicBool,
+    /// Whether the upstream could be reached when it was last tried.
+    pub(super) health: Health,
+}
+
+/// What the connections of one thread share.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) shared: Shared,
+    pub(super) pool: Pool,
+    pub(super) date: Date,
+    common: Arc<Common>,
+    connections: Cell<usize>,
+    emptied: Notify,
+    /// Set before `stop` is notified.
+    pub(super) is_stopping: Cell<bool>,
+    pub(super) stop: Notify,
+}
+
+impl Worker {
+    /// Serves until `shutdown` is true and the connections are drained.
+    pub(super) fn run(
+        shared: &Shared,
+        common: &Arc<Common>,
+        listeners: Vec<TcpListener>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .context("cannot start a proxy thread's runtime")?;
+        // Dropped before the runtime, with all connections that are left: each still closes its flow.
+        let tasks = LocalSet::new();
+        let worker = Rc::new(Self::new(shared, common));
+        tasks.block_on(&runtime, worker.serve(listeners, shutdown))
+    }
+
+    fn new(shared: &Shared, common: &Arc<Common>) -> Self {
+        Self {
+            pool: Pool::new(&shared.config.proxy, common.clone()),
+            date: Date::default(),
+            shared: shared.clone(),
+            common: common.clone(),
+            connections: Cell::new(0),
+            emptied: Notify::new(),
+            is_stopping: Cell::new(false),
+            stop: Notify::new(),
+        }
+    }
+
+    async fn serve(
+        self: &Rc<Self>,
+        listeners: Vec<TcpListener>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<()> {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            accepting.push(spawn_local(self.clone().accept(listener)));
+        }
+        let sweeping = spawn_local(self.clone().sweep());
+        // An error says that whoever could stop the proxy is gone: stop.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        for task in accepting {
+            task.abort();
+        }
+        self.drain().await;
+        sweeping.abort();
+        Ok(())
+    }
+
+    /// Lets the open requests end, within the drain timeout.
+    async fn drain(&self) {
+        self.is_stopping.set(true);
+        self.stop.notify_waiters();
+        let emptied = async {
+            while self.connections.get() > 0 {
+                self.emptied.notified().await;
+            }
+        };
+        if timeout(self.shared.config.proxy.drain_timeout, emptied).await.is_err() {
+            warn!(connections = self.connections.get(), "drain timeout: open connections are cut off");
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
+        let mut is_failing = false;
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    is_failing = false;
+                    self.admit(stream, address);
+                }
+                // The client was gone before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if !mem::replace(&mut is_failing, true) {
+                        warn!(%error, "cannot accept connections; trying again");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr) {
+        let Ok(client) = Client::new(self, &stream, address) else {
+            // Reset already.
+            return;
+        };
+        let Some(place) = Place::take(self) else {
+            return refusal::turn_away(stream);
+        };
+        spawn_local(connection::serve(place, client, stream));
+    }
+
+    /// Forgets upstream connections that are closed or have long not been used.
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            self.pool.sweep(clock::now());
+        }
+    }
+}
+
+/// A connection's place among those that are allowed.
+#[derive(Debug)]
+pub(super) struct Place(Rc<Worker>);
+
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Option<Self> {
+        let (common, most) = (&worker.common, worker.shared.config.proxy.max_connections);
+        worker.connections.set(worker.connections.get() + 1);
+        // From here on dropping the place gives it back.
+        let place = Self(worker.clone());
+        if common.connections.fetch_add(1, Ordering::Relaxed) < most {
+            return Some(place);
+        }
+        if !common.is_full.swap(true, Ordering::Relaxed) {
+            warn!(max_connections = most, "connections are turned away");
+        }
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Worker { common, connections, emptied, shared, .. } = &*self.0;
+        let left = common.connections.fetch_sub(1, Ordering::Relaxed) - 1;
+        // Well below the limit, so that the log does not tell of every connection that comes and goes at it.
+        let enough = shared.config.proxy.max_connections / 8 * 7;
+        if common.is_full.load(Ordering::Relaxed)
+            && left <= enough
+            && common.is_full.swap(false, Ordering::Relaxed)
+        {
+            info!("connections are accepted again");
+        }
+        connections.set(connections.get() - 1);
+        if connections.get() == 0 {
+            emptied.notify_one();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How much is admitted.
+
+use crate::client::get;
+use crate::host::{BURST, HOURLY, Host, KEY, PROFESSIONAL};
+use crate::origin::Origin;
+use ratelimit_daemon::config::Action;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+#[test]
+fn connections_share_a_bucket_without_a_token_too_many() {
+    const CONNECTIONS: u64 = 40;
+    const REQUESTS: u64 = 10;
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let barrier = Barrier::new(CONNECTIONS as usize);
+    let start = Instant::now();
+    let admitted: u64 = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = host.client();
+                    barrier.wait();
+                    let statuses = (0..REQUESTS).map(|_| client.get("/", PROFESSIONAL).status);
+                    statuses.map(|status| u64::from(status == 200)).sum::<u64>()
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("a client")).sum()
+    });
+    // A full bucket, and a token each 600 ms.
+    let refilled = u64::try_from(start.elapsed().as_nanos() / 600_000_000).expect("a small number");
+    assert!((100..=100 + refilled).contains(&admitted), "{admitted}, {refilled} refilled");
+    assert_eq!(origin.heads().len() as u64, admitted, "what is refused does not reach the upstream");
+}
+
+#[test]
+fn keys_do_not_share_limits() {
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let mut client = host.client();
+    let statuses: Vec<_> = (0..=BURST).map(|_| client.get("/", KEY).status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let statuses: Vec<_> = (0..4).map(|_| client.get("/", HOURLY).status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+}
+
+#[test]
+fn a_refusal_charges_nothing() {
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let mut client = host.client();
+    let left: Vec<_> = (0..6).map(|_| client.get("/", KEY).number("X-RateLimit-Remaining")).collect();
+    assert_eq!(left, [999, 998, 997, 997, 997, 997]);
+}
+
+#[test]
+fn a_dry_run_admits_what_it_would_refuse() {
+    let origin = Origin::echo_path();
+    let host = Host::with(origin.address, |config| config.action = Action::Observe);
+    let mut client = host.client();
+    let statuses: Vec<_> = (0..BURST + 2).map(|_| client.get("/", KEY).status).collect();
+    assert_eq!(statuses, [200; 5]);
+    let observed = &host.key(KEY).usage.observed;
+    assert_eq!(observed.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+fn pipelined_requests_are_judged_each_and_answered_in_order() {
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let mut client = host.client();
+    let all: String = (0..BURST + 2).map(|number| get(&format!("/{number}"), KEY)).collect();
+    client.send(all.as_bytes());
+    for number in 0..BURST {
+        let response = client.read();
+        assert_eq!((response.status, response.text()), (200, format!("/{number}").as_str()));
+    }
+    assert_eq!(client.read().status, 429);
+    assert_eq!(client.read().status, 429);
+}
