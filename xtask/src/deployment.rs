@@ -1,0 +1,156 @@
+//! ratelimitd in a laboratory, as an operator would set it up: a configuration file, keys made with its own
+//! command line, an API server behind it.
+
+use crate::api::Counts;
+use crate::client::{Client, Outcome, Request};
+use crate::lab::{Lab, Process, WIRE};
+use crate::{build, command};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where clients find the API.
+pub const PORT: u16 = 8080;
+
+const UPSTREAM: SocketAddr = localhost(9000);
+const SEEN: SocketAddr = localhost(9001);
+
+/// Ample on a busy machine. Loading the kernel program takes a quarter of a second.
+const START_LIMIT: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything that runs. Fields are dropped in order: programs before the namespaces they are in.
+#[derive(Debug)]
+pub struct Deployment {
+    daemon: Process,
+    program: PathBuf,
+    config: PathBuf,
+    // Held for its end: killed when the deployment is dropped.
+    _api: Process,
+    keys: BTreeMap<String, String>,
+    /// Where it runs.
+    pub lab: Lab,
+}
+
+/// What to deploy.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The path of this crate's executable, which is the API server as well.
+    pub xtask: &'a Path,
+    /// `action` of the configuration.
+    pub action: &'a str,
+    /// More of the configuration file: whole tables.
+    pub tables: &'a str,
+    /// Each key's name and tier.
+    pub keys: &'a [(&'a str, &'a str)],
+}
+
+impl Deployment {
+    /// Sets everything up and waits until it serves.
+    pub fn start(plan: &Plan<'_>) -> Result<Self> {
+        let lab = Lab::open()?;
+        let program = build::daemon_path(false);
+        if !program.is_file() {
+            bail!("{} is missing: run `cargo xtask build`", program.display());
+        }
+        let config = write_config(&lab, plan)?;
+        let mut keys = BTreeMap::new();
+        for (name, tier) in plan.keys {
+            keys.insert((*name).to_owned(), add_key(&program, &config, name, tier)?);
+        }
+        let (listen, seen) = (UPSTREAM.to_string(), SEEN.to_string());
+        let mut api = lab.start("api", plan.xtask, &["api-server", "--listen", &listen, "--seen", &seen])?;
+        api.wait_until(START_LIMIT, |api| Ok(api.log().contains("serving")))?;
+        let mut daemon = lab.start("ratelimitd", &program, &["run", "--config", text(&config)?])?;
+        // The last thing that a start does, after the kernel program is attached.
+        daemon.wait_until(START_LIMIT, |daemon| Ok(daemon.log().contains("serving on")))?;
+        Ok(Self { daemon, program, config, _api: api, keys, lab })
+    }
+
+    /// The plain text of a key of the plan.
+    pub fn key(&self, name: &str) -> Result<&str> {
+        self.keys.get(name).map(String::as_str).with_context(|| format!("no key {name} was planned"))
+    }
+
+    /// Makes a key while the daemon runs.
+    pub fn add_key(&mut self, name: &str, tier: &str) -> Result<()> {
+        let key = add_key(&self.program, &self.config, name, tier)?;
+        self.keys.insert(name.to_owned(), key);
+        Ok(())
+    }
+
+    /// Runs `ratelimitd keys` with these arguments.
+    pub fn change_keys(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command::output(command.arg("keys").args(arguments).arg("--config").arg(&self.config))
+    }
+
+    /// The daemon.
+    pub fn daemon(&mut self) -> &mut Process {
+        &mut self.daemon
+    }
+
+    /// How many requests of each key reached the API, by the key's name.
+    pub fn seen(&self) -> Result<BTreeMap<String, u64>> {
+        let answer = self.lab.host.inside(|| Client::new(SEEN).send(&Request::get("/_seen", &[])))?;
+        let Outcome::Answered(answer) = answer else { bail!("the API's counts: {answer:?}") };
+        let counts: Counts = serde_json::from_slice(&answer.body).context("the API's counts")?;
+        let count = |key: &String| counts.get(key).copied().unwrap_or_default();
+        Ok(self.keys.iter().map(|(name, key)| (name.clone(), count(key))).collect())
+    }
+
+    /// Stops the daemon in good order and returns what the kernel counted, by the outcome's name.
+    pub fn stop(&mut self) -> Result<BTreeMap<String, u64>> {
+        let status = self.daemon.stop(STOP_LIMIT)?;
+        if !status.success() {
+            bail!("ratelimitd ended with {status}:\n{}", self.daemon.tail());
+        }
+        let log = self.daemon.log();
+        let found = log.lines().find_map(|line| line.split_once("the kernel found: "));
+        let (_, found) = found.context("ratelimitd did not say what the kernel found")?;
+        found.split_whitespace().map(counter).collect()
+    }
+}
+
+impl Drop for Deployment {
+    /// A test that fails says what the daemon had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("ratelimitd's last words:\n{}", self.daemon.tail());
+        }
+    }
+}
+
+fn counter(word: &str) -> Result<(String, u64)> {
+    let (name, count) = word.split_once('=').with_context(|| format!("not a counter: {word}"))?;
+    Ok((name.to_owned(), count.parse().with_context(|| format!("not a count: {word}"))?))
+}
+
+fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
+    let (v4, v6) = (lab.host_v4(PORT), lab.host_v6(PORT));
+    let keys = lab.directory().join("keys.toml");
+    let mut config = format!("action = {:?}\n", plan.action);
+    write!(config, "[proxy]\nlisten = [\"{v4}\", \"{v6}\"]\nupstream = \"{UPSTREAM}\"\n")?;
+    write!(config, "[kernel]\ninterfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}", plan.tables)?;
+    let path = lab.directory().join("ratelimitd.toml");
+    std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+fn add_key(program: &Path, config: &Path, name: &str, tier: &str) -> Result<String> {
+    let mut add = Command::new(program);
+    add.args(["keys", "add", name, "--tier", tier, "--config"]).arg(config);
+    Ok(command::output(&mut add)?.trim().to_owned())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+const fn localhost(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

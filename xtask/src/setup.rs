@@ -1,0 +1,105 @@
+//! `cargo xtask setup`: finds what is there, installs what is missing, says which is which.
+
+use crate::command;
+use crate::linker;
+use crate::packages;
+use crate::toolchain::{DEBIAN_PACKAGES, Toolchain};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Programs that tests and the demonstration use, with Debian's packages of them.
+const TEST_PROGRAMS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("curl", "curl"), ("wrk", "wrk"), ("nginx", "nginx")];
+
+/// Components of the host's toolchain that `cargo xtask lint` uses.
+const LINT_PROGRAMS: [(&str, &str); 2] = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// What builds the kernel program.
+#[derive(Debug)]
+pub struct Tools {
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// The linker.
+    pub linker: PathBuf,
+}
+
+/// Everything, for people: prints what it finds.
+pub fn all() -> Result<()> {
+    let tools = build_tools()?;
+    println!("compiler   {} ({})", tools.toolchain.name, tools.toolchain.rustc.display());
+    println!("linker     {}", tools.linker.display());
+    test_tools()?;
+    for (program, _) in TEST_PROGRAMS {
+        println!("{program:<10} {}", located(program)?.display());
+    }
+    for (program, component) in LINT_PROGRAMS {
+        println!("{component:<10} {}", located(program)?.display());
+    }
+    println!("bpffs      {BPFFS}");
+    Ok(())
+}
+
+/// What `build` needs. Silent where all of it is there.
+pub fn build_tools() -> Result<Tools> {
+    let toolchain = match Toolchain::find() {
+        Some(found) => found,
+        None => install_toolchain()?,
+    };
+    let linker = linker::provide(&toolchain)?;
+    Ok(Tools { toolchain, linker })
+}
+
+/// What tests and the demonstration need besides. Silent where all of it is there.
+pub fn test_tools() -> Result<()> {
+    let absent = TEST_PROGRAMS.iter().filter(|(program, _)| command::find(program).is_none());
+    let absent: Vec<_> = absent.map(|(_, package)| *package).collect();
+    if !absent.is_empty() {
+        packages::provide(&absent)?;
+    }
+    lint_tools()?;
+    mount_bpffs()
+}
+
+/// The formatter and the linter belong to the toolchain that runs this program, so they are not installed
+/// behind its owner's back.
+pub fn lint_tools() -> Result<()> {
+    for (program, component) in LINT_PROGRAMS {
+        if command::find(program).is_none() {
+            bail!("{component} is missing: run `rustup component add {component}`");
+        }
+    }
+    Ok(())
+}
+
+fn install_toolchain() -> Result<Toolchain> {
+    let advice = "no compiler can build for BPF: install rustup's nightly with its sources \
+        (`rustup toolchain install nightly --component rust-src`), or run `cargo xtask setup` as root on Debian";
+    packages::provide(&DEBIAN_PACKAGES).context(advice)?;
+    Toolchain::find().context(advice)
+}
+
+fn mount_bpffs() -> Result<()> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let mounted = mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        (fields.next(), fields.next()) == (Some(BPFFS), Some("bpf"))
+    });
+    if mounted {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("{BPFFS} is not mounted: run `cargo xtask setup` as root, or `mount -t bpf bpf {BPFFS}`");
+    }
+    if !Path::new(BPFFS).is_dir() {
+        bail!("{BPFFS} does not exist: this kernel has no BPF file system (CONFIG_BPF_SYSCALL)");
+    }
+    eprintln!("setup: mounting {BPFFS}");
+    command::run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))
+}
+
+fn located(program: &str) -> Result<PathBuf> {
+    command::find(program).with_context(|| format!("{program} is not on the search path"))
+}
