@@ -9,16 +9,19 @@ const MAX_HEADERS: usize = 64;
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// Header fields in order, their names in lower case.
+    /// Header fields in order, their names spelled as they came.
     pub headers: Vec<(String, String)>,
     /// The body, without transfer coding.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The value of the first header field of this (lower-case) name.
+    /// The value of the first header field of this name, however it is spelled.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn keeps_connection(&self) -> bool {
@@ -34,7 +37,7 @@ impl Answer {
         };
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let headers = response.headers.iter();
-        let headers = headers.map(|field| (field.name.to_ascii_lowercase(), text(field.value))).collect();
+        let headers = headers.map(|field| (field.name.to_owned(), text(field.value))).collect();
         let status = response.code.unwrap_or_default();
         let mut answer = Self { status, headers, body: Vec::new() };
         let rest = bytes.get(length..).unwrap_or_default();
