@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod deferred_accept;
 pub mod document;
 pub mod enforcement;
 pub mod flows;

@@ -9,6 +9,7 @@ use crate::keys::{self, KeyFile};
 use crate::policy::Policy;
 use crate::proxy::{self, Shared};
 use anyhow::{Context, Result, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -19,6 +20,9 @@ use tracing::{error, info, warn};
 
 /// How often the key file and the kernel program's log are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Open files that are no client's and no upstream's: listeners, maps, logs, generously.
+const FILES_BESIDES: u64 = 256;
 
 /// Runs the daemon by the configuration at `path` until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> Result<()> {
@@ -32,6 +36,7 @@ pub fn run(path: &Path) -> Result<()> {
         );
     }
     let file = KeyFile::load(&config.keys.file)?;
+    raise_open_files(config.proxy.max_connections);
     let policy = Policy::build(&config.tiers, &file, None, config.kernel.max_keys)?;
     let listeners = proxy::bind(&config)?;
     let mut enforcement = Enforcement::new(&config, policy)?;
@@ -49,6 +54,20 @@ pub fn run(path: &Path) -> Result<()> {
     drop(enforcement);
     info!("stopped: nothing is attached any more");
     Ok(())
+}
+
+/// Raises the process's own limit on open files as far as it may: a proxied connection takes two of them.
+fn raise_open_files(max_connections: usize) {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, ..before };
+    let after = setrlimit(Resource::Nofile, raised).map_or(before, |()| raised);
+    let needed = 2 * max_connections as u64 + FILES_BESIDES;
+    if let Some(limit) = after.current.filter(|limit| *limit < needed) {
+        warn!(
+            "{limit} open files are allowed, and proxy.max_connections = {max_connections} may take {needed}: \
+             raise the limit (LimitNOFILE= in a unit, `ulimit -n` in a shell) or lower the number"
+        );
+    }
 }
 
 struct Signals {

@@ -64,7 +64,7 @@ pub(super) async fn serve(place: Place, client: Client, stream: TcpStream) {
     let mut conversation = pin!(Conversation::new(client.clone()).run(stream));
     let mut timer = Timer::new();
     let mut stop = pin!(client.worker.stop.notified());
-    let mut is_listening = false;
+    let (mut is_listening, mut is_hurried) = (false, false);
     poll_fn(|cx| {
         if !is_listening {
             // Once is enough: from now on a stop wakes this task.
@@ -75,8 +75,14 @@ pub(super) async fn serve(place: Place, client: Client, stream: TcpStream) {
             if conversation.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if client.worker.is_stopping.get() && client.pace.is_between_requests() {
-                return Poll::Ready(());
+            if client.worker.is_stopping.get() {
+                if client.pace.is_idle() {
+                    return Poll::Ready(());
+                }
+                if !is_hurried {
+                    is_hurried = true;
+                    client.pace.hurry(clock::now());
+                }
             }
             match timer.poll_over(&client.pace, cx) {
                 Poll::Pending => return Poll::Pending,

@@ -1,13 +1,14 @@
 //! The sockets on which clients arrive.
 
 use crate::config::Config;
+use crate::deferred_accept::defer_accept;
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 /// Connections that wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+pub(super) const BACKLOG: i32 = 65_535;
 
 /// Listeners for every worker, each with all addresses.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ impl Listeners {
 /// Binds every configured address once for each worker. From here on clients can connect.
 pub fn bind(config: &Config) -> Result<Listeners> {
     let mut addresses = config.proxy.listen.clone();
+    for address in &addresses {
+        claim(*address).with_context(|| explain(*address))?;
+    }
     let mut workers = Vec::new();
     for _ in 0..config.proxy.workers.max(1) {
         let mut listeners = Vec::new();
@@ -55,8 +59,21 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    defer_accept(&socket)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Fails if another program listens there. Our own listeners share their port, and would share it with another
+/// daemon too, which would grant every key its limits a second time.
+fn claim(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of an earlier run that still linger are no hindrance.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn explain(address: SocketAddr) -> String {

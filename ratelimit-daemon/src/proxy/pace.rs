@@ -12,6 +12,10 @@ use std::time::Duration;
 /// nobody listens.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// How long a head may take once the proxy stops. A client that has just connected has often sent its request
+/// already.
+const HURRY_NS: u64 = 500_000_000;
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -84,9 +88,17 @@ impl Pace {
         self.moved.set(true);
     }
 
-    /// Whether there is no request that could be answered.
-    pub(super) fn is_between_requests(&self) -> bool {
-        matches!(self.phase.get(), Phase::Idle | Phase::Head)
+    /// Whether no request has begun since the last was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// The proxy stops at `now`: whoever has begun a request, or just connected to send one, is to be quick.
+    pub(super) fn hurry(&self, now: u64) {
+        if self.phase.get() == Phase::Head {
+            let due = self.due(|| now);
+            self.due.set(Some(due.min(now.saturating_add(HURRY_NS))));
+        }
     }
 
     /// Whether the upstream has taken too long for its response.
@@ -169,6 +181,19 @@ mod tests {
         assert_eq!(pace.due(|| 0), 10);
         pace.note_head();
         assert_eq!(pace.strike(10), Strike::Over(Phase::Head));
+    }
+
+    #[test]
+    fn a_stop_hurries_a_head_and_nothing_else() {
+        let pace = pace();
+        pace.hurry(0);
+        assert_eq!(pace.due(|| 0), 10, "sooner already");
+        let pace = Pace { limits: [u64::MAX; 5], ..self::pace() };
+        pace.hurry(7);
+        assert_eq!(pace.due(|| 0), 7 + HURRY_NS);
+        pace.enter(Phase::Upstream);
+        pace.hurry(7);
+        assert_eq!(pace.due(|| 0), u64::MAX);
     }
 
     #[test]

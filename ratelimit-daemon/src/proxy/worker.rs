@@ -3,18 +3,21 @@
 use super::Shared;
 use super::connection::{self, Client};
 use super::date::Date;
+use super::listen::BACKLOG;
 use super::refusal;
 use super::upstream::{Health, Pool};
 use crate::clock;
 use anyhow::{Context, Result};
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -23,6 +26,9 @@ use tracing::{info, warn};
 
 /// Pause after an `accept` that failed for want of something that closing connections give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Least time between two lines in the log that say so.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the workers share beside [`Shared`].
 #[derive(Debug, Default)]
@@ -94,8 +100,10 @@ impl Worker {
         let sweeping = spawn_local(self.clone().sweep());
         // An error says that whoever could stop the proxy is gone: stop.
         let _ = shutdown.wait_for(|stop| *stop).await;
+        self.is_stopping.set(true);
+        self.stop.notify_waiters();
         for task in accepting {
-            task.abort();
+            task.await?;
         }
         self.drain().await;
         sweeping.abort();
@@ -104,8 +112,6 @@ impl Worker {
 
     /// Lets the open requests end, within the drain timeout.
     async fn drain(&self) {
-        self.is_stopping.set(true);
-        self.stop.notify_waiters();
         let emptied = async {
             while self.connections.get() > 0 {
                 self.emptied.notified().await;
@@ -116,22 +122,37 @@ impl Worker {
         }
     }
 
+    /// Accepts clients until the proxy stops. Those that have connected by then are still accepted: closing the
+    /// listener would reset them.
     async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
-        let mut is_failing = false;
+        // The stop may have come before this task was first run.
+        let mut stop = pin!(async {
+            if !self.is_stopping.get() {
+                self.stop.notified().await;
+            }
+        });
+        let mut last_warning = None;
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    is_failing = false;
-                    self.admit(stream, address);
-                }
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => self.admit(stream, address),
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if !mem::replace(&mut is_failing, true) {
-                        warn!(%error, "cannot accept connections; trying again");
-                    }
+                    warn_at_times(&mut last_warning, &error);
                     sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+        // No more than can be waiting, so that a flood of new clients cannot put the end off.
+        for _ in 0..BACKLOG {
+            match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+                Poll::Ready(Ok((stream, address))) => self.admit(stream, address),
+                _ => return,
             }
         }
     }
@@ -153,6 +174,14 @@ impl Worker {
             sleep(Duration::from_secs(1)).await;
             self.pool.sweep(clock::now());
         }
+    }
+}
+
+/// Says that no connection can be accepted: at the limit of open files every other attempt may fail for hours.
+fn warn_at_times(last: &mut Option<Instant>, error: &io::Error) {
+    if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+        *last = Some(Instant::now());
+        warn!(%error, "cannot accept connections; trying again");
     }
 }
 
