@@ -9,14 +9,12 @@ use super::upstream::{Health, Pool};
 use crate::clock;
 use anyhow::{Context, Result};
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -148,11 +146,17 @@ impl Worker {
                 }
             }
         }
+        self.accept_waiting(listener);
+    }
+
+    /// Accepts those who wait now. The runtime may not have heard of them yet, so the listener itself is asked.
+    fn accept_waiting(self: &Rc<Self>, listener: tokio::net::TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
         // No more than can be waiting, so that a flood of new clients cannot put the end off.
         for _ in 0..BACKLOG {
-            match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
-                Poll::Ready(Ok((stream, address))) => self.admit(stream, address),
-                _ => return,
+            let Ok((stream, address)) = listener.accept() else { return };
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.admit(stream, address);
             }
         }
     }
