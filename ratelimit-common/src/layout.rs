@@ -1,14 +1,11 @@
 //! The bytes that the kernel program and the daemon share through mapped memory.
 //!
-//! Both sides use these very types. [`LAYOUT_VERSION`] changes whenever one of them does.
+//! Both sides use these very types, so there is no second copy to keep in step.
 
 use crate::hash::Secret;
 use crate::http::KeyFields;
 use crate::limit::Burst;
 use crate::word::Word;
-
-/// Version of everything in this module, of [`crate::flow`]'s words and of [`crate::outcome`].
-pub const LAYOUT_VERSION: u32 = 1;
 
 /// A key's place in the kernel: two cache lines, the first what a judgement reads and writes, the second what
 /// it counts. All times are nanoseconds of `CLOCK_MONOTONIC`. All zero: not in use.

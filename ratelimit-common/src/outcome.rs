@@ -77,11 +77,6 @@ impl Outcome {
         Self::Fault,
     ];
 
-    /// True for an answer to a request, false for a skip.
-    pub const fn is_verdict(self) -> bool {
-        (self as u32) <= Self::Observed as u32
-    }
-
     /// The name in counters, metrics and JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -28,11 +28,6 @@ impl Window {
         Self { span_seconds, counts: VecDeque::new(), used: 0 }
     }
 
-    /// Length of the window in seconds.
-    pub const fn span_seconds(&self) -> u32 {
-        self.span_seconds
-    }
-
     /// Requests in the window at `now`.
     pub fn used(&mut self, now: u64) -> u32 {
         self.forget(now);
