@@ -32,8 +32,8 @@ pub(crate) fn judge(segment: &Segment<Frame>, hash: u64) -> Outcome {
 
 #[inline(always)]
 fn try_judge(segment: &Segment<Frame>, hash: u64) -> Result<Outcome, Outcome> {
-    // SAFETY: the daemon never deletes an entry and inserts another in its place while the program reads it:
-    // a value is a slot number, and a stale one is a slot that is not in use.
+    // SAFETY: a value is an aligned integer, read whole. The daemon may replace an entry under the reader, which
+    // then has another key's slot: the proxy takes no credit of that slot for this request, so it is refunded.
     let slot_index = *unsafe { KEYS.get(hash) }.ok_or(Outcome::UnknownKey)?;
     let slot = SLOTS.get(slot_index).ok_or(Outcome::Fault)?;
     let burst = slot.burst().ok_or(Outcome::UnknownKey)?;

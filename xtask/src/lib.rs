@@ -9,6 +9,7 @@ pub mod client;
 pub mod command;
 pub mod demo;
 pub mod deployment;
+mod interrupt;
 pub mod lab;
 pub mod linker;
 pub mod lint;

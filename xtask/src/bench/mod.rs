@@ -7,7 +7,7 @@ mod packet;
 mod page;
 mod proxy;
 
-use crate::demo::interrupt;
+use crate::interrupt;
 use crate::{build, setup};
 use anyhow::Result;
 use clap::{Args, ValueEnum};

@@ -1,7 +1,8 @@
 //! Requests by curl, shown with what it shows.
 
-use super::{Demo, interrupt};
+use super::Demo;
 use crate::client::{Answer, Outcome};
+use crate::interrupt;
 use crate::tally::Tally;
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;

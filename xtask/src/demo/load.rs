@@ -1,7 +1,7 @@
 //! Sending many requests at once, from the client's namespace.
 
-use super::interrupt;
 use crate::client::{Client, Outcome, Request};
+use crate::interrupt;
 use crate::lab::Namespace;
 use crate::tally::Tally;
 use anyhow::{Result, anyhow};

@@ -2,12 +2,12 @@
 //! request: what was sent, what became of it, and what the limits allow in that time.
 
 mod curl;
-pub(crate) mod interrupt;
 mod load;
 mod report;
 mod scenes;
 
 use crate::deployment::{Deployment, PORT, Plan};
+use crate::interrupt;
 use crate::tally::{Limits, Tally};
 use crate::{build, setup};
 use anyhow::{Result, bail};

@@ -1,10 +1,11 @@
 //! What the demonstration shows, scene by scene.
 
+use super::Demo;
 use super::curl::{self, Asked, show};
 use super::load::{self, Load, Until};
-use super::{Demo, interrupt};
 use crate::client::{Client, Outcome, Request};
 use crate::deployment::PORT;
+use crate::interrupt;
 use crate::tally::Tally;
 use anyhow::{Context, Result};
 use std::thread::sleep;

@@ -13,7 +13,7 @@ mod site;
 mod table;
 mod target;
 
-use crate::demo::interrupt;
+use crate::interrupt;
 use anyhow::{Context, Result};
 use bed::Bed;
 use std::time::Duration;
