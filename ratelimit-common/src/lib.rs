@@ -7,6 +7,8 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
 
+pub mod answer;
+pub mod decimal;
 pub mod flow;
 pub mod hash;
 pub mod http;

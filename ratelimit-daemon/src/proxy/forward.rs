@@ -3,7 +3,6 @@
 
 use super::framing::Framing;
 use super::head::{Field, RequestHead, ResponseHead, Role, Survey, is_nominated};
-use super::headers::write_number;
 
 /// How the body of a request that can be forwarded is framed; else why it cannot be.
 pub(super) fn framing(head: &RequestHead<'_, '_>, survey: &Survey<'_>) -> Result<Framing, &'static str> {
@@ -117,6 +116,12 @@ fn write_field(output: &mut Vec<u8>, field: &Field<'_>) {
 
 fn write(output: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| output.extend_from_slice(part));
+}
+
+/// Writes `text` and `number` behind it.
+pub(super) fn write_number(output: &mut Vec<u8>, text: &str, number: u64) {
+    output.extend_from_slice(text.as_bytes());
+    output.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]

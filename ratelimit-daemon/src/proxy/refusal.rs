@@ -1,12 +1,11 @@
 //! Every answer that is ours and not the upstream's: JSON, in one shape.
 
-use super::headers::{seconds, write_number, write_rate_fields};
+use super::forward::write_number;
+use super::headers::write_rate_fields;
 use super::upstream::Failure;
 use crate::limiter::Standing;
+use ratelimit_common::answer::{self, CONNECTION_CLOSE, Sink, seconds};
 use tokio::net::TcpStream;
-
-const OPEN: &str = "{\"error\":{\"code\":\"";
-const MESSAGE: &str = "\",\"message\":\"";
 
 /// Why a request gets no response of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Connection {
         match self {
             Self::Stays => "",
             Self::IsKept => "Connection: keep-alive\r\n",
-            Self::Closes => "Connection: close\r\n",
+            Self::Closes => CONNECTION_CLOSE,
         }
     }
 }
@@ -73,6 +72,7 @@ impl Reason {
         const UNAUTHORIZED: &str = "401 Unauthorized";
         const BAD_REQUEST: &str = "400 Bad Request";
         match self {
+            // Its text is one with the kernel's.
             Self::RateLimited(_) => ("429 Too Many Requests", "rate_limit_exceeded", ""),
             Self::MissingKey => (UNAUTHORIZED, "missing_key", "The request has no API key."),
             Self::UnknownKey => (UNAUTHORIZED, "unknown_key", "The API key is not known."),
@@ -110,50 +110,50 @@ const fn failure_parts(failure: Failure) -> (&'static str, &'static str, &'stati
 impl Refusal {
     /// Writes the whole response.
     pub(super) fn write(self, output: &mut Vec<u8>, manner: &Manner<'_>) {
-        let (status, code, message) = self.reason.parts();
-        let retry_after = match self.reason {
-            Reason::RateLimited(wait_ns) => Some(seconds(wait_ns)),
-            _ => None,
-        };
-        output.extend_from_slice(b"HTTP/1.1 ");
-        output.extend_from_slice(status.as_bytes());
-        output.extend_from_slice(b"\r\n");
+        match self.reason {
+            Reason::RateLimited(wait_ns) => self.write_rate_limited(output, manner, seconds(wait_ns)),
+            _ => self.write_error(output, manner),
+        }
+    }
+
+    fn write_rate_limited(self, output: &mut Vec<u8>, manner: &Manner<'_>, retry_after: u64) {
+        answer::status_line(output);
         if let Some(standing) = &self.standing {
-            write_rate_fields(output, standing, retry_after, manner.has_ietf);
+            write_rate_fields(output, standing, Some(retry_after), manner.has_ietf);
+        }
+        write_manner(output, manner);
+        answer::content(output, retry_after, manner.has_body);
+    }
+
+    fn write_error(self, output: &mut Vec<u8>, manner: &Manner<'_>) {
+        let (status, code, message) = self.reason.parts();
+        ["HTTP/1.1 ", status, "\r\n"].into_iter().for_each(|part| output.text(part));
+        if let Some(standing) = &self.standing {
+            write_rate_fields(output, standing, None, manner.has_ietf);
         }
         if status.starts_with("401") {
-            output.extend_from_slice(b"WWW-Authenticate: Bearer\r\n");
+            output.text("WWW-Authenticate: Bearer\r\n");
         }
-        output.extend_from_slice(manner.connection.field().as_bytes());
-        output.extend_from_slice(b"Date: ");
-        output.extend_from_slice(manner.date.as_bytes());
-        output.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
-        let mut digits = itoa::Buffer::new();
-        match retry_after.map(|seconds| digits.format(seconds)) {
-            Some(seconds) => write_rate_limit_error(output, manner.has_body, code, seconds),
-            None => write_error(output, manner.has_body, code, message),
-        }
+        write_manner(output, manner);
+        output.text("Content-Type: application/json\r\nContent-Length: ");
+        write_error_body(output, manner.has_body, code, message);
     }
 }
 
-fn write_rate_limit_error(output: &mut Vec<u8>, has_body: bool, code: &str, seconds: &str) {
-    let message = "API rate limit exceeded. Please retry after ";
-    let parts = [OPEN, code, MESSAGE, message, seconds, " seconds.\",\"retry_after\":", seconds, "}}"];
-    write_body(output, has_body, &parts);
+fn write_manner(output: &mut Vec<u8>, manner: &Manner<'_>) {
+    let parts = [manner.connection.field(), "Date: ", manner.date, "\r\n"];
+    parts.into_iter().for_each(|part| output.text(part));
 }
 
-/// `code` and `message` hold nothing that JSON would escape.
-fn write_error(output: &mut Vec<u8>, has_body: bool, code: &str, message: &str) {
-    write_body(output, has_body, &[OPEN, code, MESSAGE, message, "\"}}"]);
-}
-
-/// Writes the length of a body, the end of the head, and the body.
-fn write_body(output: &mut Vec<u8>, has_body: bool, parts: &[&str]) {
+/// Writes the length of an error's body, the end of the head, and the body. `code` and `message` hold nothing
+/// that JSON would escape.
+fn write_error_body(output: &mut Vec<u8>, has_body: bool, code: &str, message: &str) {
+    let parts = ["{\"error\":{\"code\":\"", code, "\",\"message\":\"", message, "\"}}"];
     let length: usize = parts.iter().map(|part| part.len()).sum();
     write_number(output, "", length as u64);
-    output.extend_from_slice(b"\r\n\r\n");
+    output.text("\r\n\r\n");
     if has_body {
-        parts.iter().for_each(|part| output.extend_from_slice(part.as_bytes()));
+        parts.into_iter().for_each(|part| output.text(part));
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) fn turn_away(stream: TcpStream) {
     let mut response =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: "
             .to_vec();
-    write_error(&mut response, true, "too_many_connections", "The server has too many connections.");
+    write_error_body(&mut response, true, "too_many_connections", "The server has too many connections.");
     // A new socket's buffer is empty, so this fits, or the client is gone.
     let _ = stream.try_write(&response);
 }
