@@ -25,18 +25,18 @@ pub struct Burst {
 /// The answer of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// There is a token; taking it makes the word this.
+    /// There are tokens enough; taking them makes the word this.
     Admit(u64),
-    /// There is none; the first will be there after this many nanoseconds (at least 1).
+    /// There are not; they will be there after this many nanoseconds (at least 1).
     Wait(u64),
 }
 
 /// What came of charging a shared bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// One token was taken.
+    /// The tokens were taken.
     Taken,
-    /// Nothing was taken; the first token will be there after this many nanoseconds (at least 1).
+    /// Nothing was taken; tokens enough will be there after this many nanoseconds (at least 1).
     Wait(u64),
     /// Nothing was taken: others changed the word [`MAX_ATTEMPTS`] times in a row meanwhile.
     Contended,
@@ -74,11 +74,22 @@ impl Burst {
         self.depth_ns
     }
 
+    /// The capacity, in tokens.
+    pub const fn capacity(&self) -> u64 {
+        self.depth_ns / self.interval_ns
+    }
+
     /// Judges one request at `now` against a bucket whose word is `word`.
     #[inline(always)]
     pub const fn decide(&self, word: u64, now: u64) -> Decision {
+        self.decide_many(word, now, 1)
+    }
+
+    /// Judges a request that takes `tokens`, no more than the capacity.
+    #[inline(always)]
+    pub const fn decide_many(&self, word: u64, now: u64, tokens: u64) -> Decision {
         let start = if word > now { word } else { now };
-        let next = start + self.interval_ns;
+        let next = start + tokens * self.interval_ns;
         let full = now + self.depth_ns;
         if next <= full { Decision::Admit(next) } else { Decision::Wait(next - full) }
     }
@@ -86,9 +97,15 @@ impl Burst {
     /// Takes one token of a shared bucket at `now`, if there is one.
     #[inline(always)]
     pub fn charge(&self, word: &Word, now: u64) -> Charge {
+        self.charge_many(word, now, 1)
+    }
+
+    /// Takes `tokens`, no more than the capacity, of a shared bucket at `now`, if there are so many.
+    #[inline(always)]
+    pub fn charge_many(&self, word: &Word, now: u64, tokens: u64) -> Charge {
         for _ in 0..MAX_ATTEMPTS {
             let seen = word.load();
-            match self.decide(seen, now) {
+            match self.decide_many(seen, now, tokens) {
                 Decision::Wait(wait) => return Charge::Wait(wait),
                 Decision::Admit(next) if word.replace(seen, next) => return Charge::Taken,
                 Decision::Admit(_) => {}
@@ -219,6 +236,28 @@ mod tests {
             }
             burst.refund(&with);
             prop_assert_eq!(with.load(), without.load());
+        }
+
+        /// Tokens taken together are as many taken one by one, and the told wait for them is exact.
+        #[test]
+        fn many_tokens_are_one_and_one_and_one((capacity, gaps) in history(), many in 1..50_u64) {
+            let burst = Burst::per_minute(capacity);
+            let many = many.min(capacity.into());
+            let (together, single) = (Word::new(0), Word::new(0));
+            let mut now = 1;
+            for gap in gaps {
+                now += gap;
+                match burst.charge_many(&together, now, many) {
+                    Charge::Taken => (0..many).for_each(|_| assert_eq!(burst.charge(&single, now), Charge::Taken)),
+                    Charge::Wait(wait) => {
+                        let word = together.load();
+                        prop_assert_eq!(burst.decide_many(word, now + wait - 1, many), Decision::Wait(1));
+                        prop_assert!(matches!(burst.decide_many(word, now + wait, many), Decision::Admit(_)));
+                    }
+                    Charge::Contended => prop_assert!(false, "nobody else is there"),
+                }
+                prop_assert_eq!(together.load(), single.load());
+            }
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The 64-bit word that the kernel program and the daemon change at once, in memory that both have mapped.
 
-use core::sync::atomic::AtomicU64;
+use crate::sync::AtomicU64;
 
 /// A shared word. Every change is one atomic instruction on either side.
 #[derive(Debug, Default)]
@@ -9,7 +9,14 @@ pub struct Word(AtomicU64);
 
 impl Word {
     /// A word outside shared memory, as tests use it.
+    #[cfg(not(loom))]
     pub const fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    /// A word that the model checker watches.
+    #[cfg(loom)]
+    pub fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }
 }

@@ -99,7 +99,8 @@ impl Enforcement {
         }
         let next = Arc::new(next);
         let changes = next.changes(&before);
-        if changes.is_empty() {
+        let has_other_rules = next.router().rules() != before.router().rules();
+        if changes.is_empty() && !has_other_rules {
             return Ok(());
         }
         for key in &changes.removed {
@@ -110,6 +111,10 @@ impl Enforcement {
         for key in changes.added.iter().chain(changes.changed.iter().map(|(_, key)| key)) {
             self.install(key)?;
         }
+        if has_other_rules {
+            // A rule for everything may block keys, or no longer.
+            next.keys().try_for_each(|key| self.install(key))?;
+        }
         let (added, changed, removed) = (changes.added.len(), changes.changed.len(), changes.removed.len());
         info!("keys: {added} added, {changed} changed, {removed} removed");
         Ok(())
@@ -118,7 +123,7 @@ impl Enforcement {
     /// Brings the slot of `key` up to date and tells the kernel of it, or to forget it if it is disabled: what
     /// a disabled key is answered is the proxy's to say.
     fn install(&mut self, key: &Key) -> Result<()> {
-        self.limiter.install(key, clock::now());
+        self.limiter.install(key, self.policy.load().router().everywhere(), clock::now());
         match &mut self.kernel {
             Some(kernel) if key.enabled => kernel.insert_key(key.siphash, key.slot),
             Some(_) => self.forget(key),

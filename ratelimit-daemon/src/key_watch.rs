@@ -1,4 +1,4 @@
-//! Takes changes of the key file over by itself, and of the tiers when asked to.
+//! Takes changes of the key file over by itself, and of the tiers and the rules when asked to.
 #![forbid(unsafe_code)]
 
 use crate::config::Config;
@@ -50,23 +50,28 @@ impl KeyWatch {
         self.put_in_force(self.config.clone(), &file, enforcement)
     }
 
-    /// Reads tiers and keys again. All is taken over or nothing.
+    /// Reads tiers, rules and keys again. All is taken over or nothing.
     pub(crate) fn reload(&mut self, enforcement: &mut Enforcement) -> Result<()> {
         let config = Config::load(&self.path)?;
-        let fixed = Config { tiers: config.tiers.clone(), ..self.config.clone() };
+        let (tiers, rules) = (config.tiers.clone(), config.rules.clone());
+        let fixed = Config { tiers, rules, ..self.config.clone() };
         if config != fixed {
-            warn!("{}: only tiers and keys are taken over; the rest needs a restart", self.path.display());
+            warn!(
+                "{}: only tiers, rules and keys are taken over; the rest needs a restart",
+                self.path.display()
+            );
         }
         self.seen = Some(version(&fixed.keys.file)?);
         let file = KeyFile::load(&fixed.keys.file)?;
         self.put_in_force(fixed, &file, enforcement)?;
-        info!("tiers and keys read again");
+        info!("tiers, rules and keys read again");
         Ok(())
     }
 
     fn put_in_force(&mut self, config: Config, file: &KeyFile, enforcement: &mut Enforcement) -> Result<()> {
         let before = enforcement.policy().load_full();
-        enforcement.apply(Policy::build(&config.tiers, file, Some(&before), config.kernel.max_keys)?)?;
+        let (tiers, rules) = (&config.tiers, &config.rules);
+        enforcement.apply(Policy::build(tiers, rules, file, Some(&before), config.kernel.max_keys)?)?;
         self.config = config;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Who may send how much: the tiers and the keys, as a snapshot that never changes.
+//! Who may send how much: the tiers, the endpoint rules and the keys, as a snapshot that never changes.
 //!
 //! A change of the key file or of the tiers makes a new [`Policy`] from the old one. A key that both have
 //! (the same SHA-256, whatever its name) keeps its slot and its usage, so no change loses a count.
@@ -7,6 +7,7 @@
 use crate::document::{Problem, Problems};
 use crate::keys::{Entry, KeyFile};
 use crate::limiter::Usage;
+use crate::rules::{Router, Rule, Rules};
 use ratelimit_common::hash::Secret;
 use ratelimit_common::limit::Burst;
 use sha2::{Digest, Sha256};
@@ -15,19 +16,31 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What a key may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Requests in any 3,600 s.
     pub requests_per_hour: u32,
     /// Capacity of the burst bucket, and what it refills in 60 s.
     pub burst_per_minute: u32,
+    /// What endpoint rules admit, where that is not their own limit. Keys of a tier share it.
+    pub rules: Arc<RuleLimits>,
 }
+
+/// Limits by the endpoint rule's name.
+pub type RuleLimits = BTreeMap<String, u32>;
 
 impl Limits {
     /// What can be asked for as [`Self::requests_per_hour`].
     pub const REQUESTS_PER_HOUR: RangeInclusive<u32> = 1..=1_000_000_000;
     /// What can be asked for as [`Self::burst_per_minute`].
     pub const BURST_PER_MINUTE: RangeInclusive<u32> = 1..=Burst::MAX_CAPACITY;
+    /// What can be asked for as the limit of an endpoint rule.
+    pub const RULE: RangeInclusive<u32> = 1..=1_000_000_000;
+
+    /// Requests that `rule` admits in its window.
+    pub fn of(&self, rule: &Rule) -> u32 {
+        self.rules.get(&rule.name).copied().unwrap_or(rule.limit)
+    }
 }
 
 /// Limits by the tier's name.
@@ -36,7 +49,7 @@ pub type Tiers = BTreeMap<String, Limits>;
 /// The tiers that need no configuration.
 pub fn built_in_tiers() -> Tiers {
     let tier = |name: &str, requests_per_hour, burst_per_minute| {
-        (name.to_owned(), Limits { requests_per_hour, burst_per_minute })
+        (name.to_owned(), Limits { requests_per_hour, burst_per_minute, rules: Arc::default() })
     };
     Tiers::from([tier("professional", 1_000, 100), tier("enterprise", 10_000, 500)])
 }
@@ -49,7 +62,7 @@ pub fn check_key_name(name: &str) -> Result<(), String> {
     check_name(name, b"._-", "letters, digits, '.', '_' and '-'")
 }
 
-/// Whether a tier can be called `name`; else why not.
+/// Whether a tier or a rule can be called `name`; else why not.
 pub fn check_tier_name(name: &str) -> Result<(), String> {
     check_name(name, b"_-", "letters, digits, '_' and '-'")
 }
@@ -101,6 +114,7 @@ impl Key {
 #[derive(Debug)]
 pub struct Policy {
     secret: Secret,
+    router: Router,
     /// In the key file's order.
     keys: Vec<Arc<Key>>,
     by_digest: HashMap<[u8; 32], Arc<Key>>,
@@ -126,10 +140,11 @@ impl Changes<'_> {
 }
 
 impl Policy {
-    /// The policy of `tiers` and `file`, which follows `previous`. `max_keys` is the number of slots, the same
-    /// at every call.
+    /// The policy of `tiers`, `rules` and `file`, which follows `previous`. `max_keys` is the number of slots, the
+    /// same at every call.
     pub fn build(
         tiers: &Tiers,
+        rules: &Rules,
         file: &KeyFile,
         previous: Option<&Self>,
         max_keys: u32,
@@ -140,6 +155,10 @@ impl Policy {
         let mut keys = Vec::with_capacity(file.entries().len());
         let mut by_digest = HashMap::with_capacity(file.entries().len());
         for entry in file.entries() {
+            if let Some(name) = entry.rules.keys().find(|name| rules.get(name).is_none()) {
+                problems.push(unknown_rule(file, entry, name, rules));
+                continue;
+            }
             let Some(limits) = entry.limits(tiers) else {
                 problems.push(unknown_tier(file, entry, tiers));
                 continue;
@@ -153,7 +172,8 @@ impl Policy {
             by_digest.insert(entry.sha256, key.clone());
             keys.push(key);
         }
-        problems.or(Self { secret: file.secret(), keys, by_digest, free })
+        let router = Router::new(rules, previous.map(|previous| &previous.router));
+        problems.or(Self { secret: file.secret(), router, keys, by_digest, free })
     }
 
     /// The slots of the keys that `file` no longer has.
@@ -175,6 +195,11 @@ impl Policy {
     /// All keys, disabled ones too, in the key file's order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.keys.iter()
+    }
+
+    /// The endpoint rules.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// The secret under which [`Key::siphash`] is.
@@ -219,6 +244,17 @@ fn key(entry: &Entry, limits: Limits, slot: u32, before: Option<&Arc<Key>>) -> A
 fn unknown_tier(file: &KeyFile, entry: &Entry, tiers: &Tiers) -> Problem {
     let text = format!("key.tier: key {:?} has the {}", entry.name, unknown_tier_text(&entry.tier, tiers));
     Problem::in_file(file.path(), entry.line, text)
+}
+
+fn unknown_rule(file: &KeyFile, entry: &Entry, name: &str, rules: &Rules) -> Problem {
+    let text = format!("key.rules: key {:?} has the {}", entry.name, unknown_rule_text(name, rules));
+    Problem::in_file(file.path(), entry.line, text)
+}
+
+/// Says that there is no endpoint rule `name`, and which there are.
+pub fn unknown_rule_text(name: &str, rules: &Rules) -> String {
+    let names: Vec<_> = rules.rules.iter().map(|rule| rule.name.as_str()).collect();
+    format!("unknown rule {name:?}; allowed: {}", names.join(", "))
 }
 
 /// Says that there is no tier `name`, and which there are.

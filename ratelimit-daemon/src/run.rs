@@ -37,7 +37,7 @@ pub fn run(path: &Path) -> Result<()> {
     }
     let file = KeyFile::load(&config.keys.file)?;
     raise_open_files(config.proxy.max_connections);
-    let policy = Policy::build(&config.tiers, &file, None, config.kernel.max_keys)?;
+    let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
     let listeners = proxy::bind(&config)?;
     let mut enforcement = Enforcement::new(&config, policy)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

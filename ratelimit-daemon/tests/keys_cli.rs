@@ -151,7 +151,10 @@ fn keys_are_listed_as_they_are_changed() {
     site.ok("keys add b.c --tier partner --requests-per-hour 60 --burst-per-minute 6");
     let table = site.ok("keys list").stdout;
     let columns: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-    assert_eq!(columns[0], ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT"]);
+    assert_eq!(
+        columns[0],
+        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT", "RULES"]
+    );
     assert_eq!(columns[1][..5], ["a", "professional", "1000", "100", "enabled"]);
     assert_eq!(columns[2][..5], ["b.c", "partner", "60*", "6*", "enabled"]);
     let starts: Vec<_> = table.lines().map(|line| line.rfind("  ").unwrap()).collect();
@@ -165,9 +168,17 @@ fn keys_are_listed_as_they_are_changed() {
     let fingerprint = list[1]["fingerprint"].as_str().unwrap();
     let expected = serde_json::json!({
         "name": "b.c", "tier": "enterprise", "fingerprint": fingerprint, "enabled": true,
-        "requests_per_hour": 10_000, "burst_per_minute": 7, "overrides": ["burst_per_minute"],
+        "requests_per_hour": 10_000, "burst_per_minute": 7, "rules": {}, "overrides": ["burst_per_minute"],
     });
     assert_eq!(list[1], expected);
+    site.ok("keys set b.c --rule export=50 --rule search=7");
+    site.ok("keys set b.c --rule search=default");
+    let list = site.list();
+    assert_eq!(list[1]["rules"], serde_json::json!({"export": 50}));
+    assert_eq!(list[1]["overrides"], serde_json::json!(["burst_per_minute", "rules.export"]));
+    assert!(site.ok("keys list").stdout.contains("export=50*"));
+    site.fails("keys set b.c --rule exports=1", 2, "unknown rule \"exports\"; allowed: bulk, export, search");
+    site.fails("keys set b.c --rule export=0", 2, "allowed: 1 to 1000000000, or default");
     assert!(fs::read_to_string(site.key_file()).unwrap().contains(&format!("sha256 = \"{fingerprint}")));
 
     site.ok("keys enable a");

@@ -37,7 +37,7 @@ fn keys(config: &Config) -> Result<String> {
         return Ok(format!("none; the first `ratelimitd keys add` or start creates {path}"));
     }
     let file = KeyFile::load(&config.keys.file)?;
-    let policy = Policy::build(&config.tiers, &file, None, config.kernel.max_keys)?;
+    let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
     let disabled = policy.keys().filter(|key| !key.enabled).count();
     Ok(format!("{} ({disabled} disabled) in {path}", policy.keys().count()))
 }

@@ -1,14 +1,16 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
-use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, Proxy, Upstream};
+use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, Proxy, Upstream, rules};
 use crate::document::{Field, Refused, Section};
-use crate::policy::{self, Limits, Tiers};
+use crate::policy::{self, Limits, RuleLimits, Tiers};
+use crate::rules::Rules;
 use http::{HeaderName, header};
 use ratelimit_common::flow::FlowState;
 use ratelimit_common::http::{MAX_NAME, MIN_NAME};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_KEY_FILE: &str = "/etc/ratelimitd/keys.toml";
@@ -47,9 +49,11 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     let keys = top.section("keys", |section| keys(section, directory));
     let headers = top.section("headers", |section| Headers {
         ratelimit_fields: section.or("ratelimit_fields", true, Field::boolean),
+        dry_run: section.or("dry_run", false, Field::boolean),
     });
-    let tiers = tiers(top);
-    Ok(Config { action, proxy: proxy?, kernel, keys, headers, tiers })
+    let rules = rules::rules(top);
+    let tiers = tiers(top, &rules);
+    Ok(Config { action, proxy: proxy?, kernel, keys, headers, rules, tiers })
 }
 
 fn proxy(section: &Section<'_>) -> Result<Proxy, Refused> {
@@ -212,10 +216,10 @@ fn missing(field: &Field<'_>) -> Result<Missing, Refused> {
     field.one_of(MISSING)
 }
 
-fn tiers(top: &Section<'_>) -> Tiers {
+fn tiers(top: &Section<'_>, rules: &Rules) -> Tiers {
     let mut tiers = policy::built_in_tiers();
     let defined = top.named_sections("tiers", |name, section| {
-        let limits = limits(section, tiers.get(name).copied());
+        let limits = limits(section, tiers.get(name), rules);
         policy::check_tier_name(name).map_err(|text| section.refuse_name(&text))?;
         Ok((name.to_owned(), limits?))
     });
@@ -224,7 +228,7 @@ fn tiers(top: &Section<'_>) -> Tiers {
 }
 
 /// A tier's limits. What is not set of a built-in tier stays as it is; a new tier says everything.
-fn limits(section: &Section<'_>, built_in: Option<Limits>) -> Result<Limits, Refused> {
+fn limits(section: &Section<'_>, built_in: Option<&Limits>, rules: &Rules) -> Result<Limits, Refused> {
     let number = |name, hint, range: RangeInclusive<u32>, default: Option<u32>| match default {
         Some(default) => Ok(section.or(name, default, |field| field.whole(range))),
         None => section.required(name, hint, |field| field.whole(range)),
@@ -241,5 +245,14 @@ fn limits(section: &Section<'_>, built_in: Option<Limits>) -> Result<Limits, Ref
         Limits::BURST_PER_MINUTE,
         built_in.map(|limits| limits.burst_per_minute),
     );
-    Ok(Limits { requests_per_hour: requests_per_hour?, burst_per_minute: burst_per_minute? })
+    let rules = section.values("rules", |name, field| match rules.get(name) {
+        Some(_) => field.whole(Limits::RULE),
+        None => Err(field.refuse(policy::unknown_rule_text(name, rules))),
+    });
+    let rules: RuleLimits = rules.into_iter().collect();
+    Ok(Limits {
+        requests_per_hour: requests_per_hour?,
+        burst_per_minute: burst_per_minute?,
+        rules: Arc::new(rules),
+    })
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -12,6 +13,7 @@ pub use upstream::Upstream;
 
 use crate::document::{self, Problems};
 use crate::policy::Tiers;
+use crate::rules::Rules;
 use http::HeaderName;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ pub struct Config {
     pub keys: Keys,
     /// Optional response fields.
     pub headers: Headers,
+    /// The endpoint rules, the built-in ones among them.
+    pub rules: Rules,
     /// The tiers by name, the built-in ones among them.
     pub tiers: Tiers,
 }
@@ -133,4 +137,6 @@ pub struct Keys {
 pub struct Headers {
     /// Whether responses have the IETF draft's `RateLimit-Policy` and `RateLimit`.
     pub ratelimit_fields: bool,
+    /// Whether a response to a request that only a dry run admitted has `X-RateLimit-Dry-Run`.
+    pub dry_run: bool,
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::policy::Limits;
+use std::sync::Arc;
 
 fn parse(text: &str) -> Result<Config, Problems> {
     let path = Path::new("/etc/x.toml");
@@ -38,9 +39,14 @@ fn the_defaults() {
     assert_eq!(config.keys.header, "x-api-key");
     assert!(config.keys.bearer);
     assert_eq!(config.keys.missing, Missing::Reject);
-    assert!(config.headers.ratelimit_fields);
-    let professional = Limits { requests_per_hour: 1_000, burst_per_minute: 100 };
-    let enterprise = Limits { requests_per_hour: 10_000, burst_per_minute: 500 };
+    assert!(config.headers.ratelimit_fields && !config.headers.dry_run);
+    assert_eq!(config.rules, Rules::built_in());
+    let limits = |requests_per_hour, burst_per_minute| Limits {
+        requests_per_hour,
+        burst_per_minute,
+        rules: Arc::default(),
+    };
+    let (professional, enterprise) = (limits(1_000, 100), limits(10_000, 500));
     let tiers = [("professional".to_owned(), professional), ("enterprise".to_owned(), enterprise)];
     assert_eq!(config.tiers, Tiers::from(tiers));
 }
@@ -72,6 +78,9 @@ fn every_setting_is_taken_over() {
         missing = 'pass'
         [headers]
         ratelimit_fields = false
+        dry_run = true
+        [paths]
+        case_sensitive = true
         [tiers.professional]
         burst_per_minute = 11
         [tiers.partner]
@@ -79,7 +88,11 @@ fn every_setting_is_taken_over() {
         burst_per_minute = 13",
     )
     .unwrap();
-    let tier = |requests_per_hour, burst_per_minute| Limits { requests_per_hour, burst_per_minute };
+    let tier = |requests_per_hour, burst_per_minute| Limits {
+        requests_per_hour,
+        burst_per_minute,
+        rules: Arc::default(),
+    };
     let expected = Config {
         action: Action::Observe,
         proxy: Proxy {
@@ -106,7 +119,8 @@ fn every_setting_is_taken_over() {
             bearer: false,
             missing: Missing::Pass,
         },
-        headers: Headers { ratelimit_fields: false },
+        headers: Headers { ratelimit_fields: false, dry_run: true },
+        rules: Rules { case_sensitive: true, ..Rules::built_in() },
         tiers: Tiers::from([
             ("professional".to_owned(), tier(1_000, 11)),
             ("enterprise".to_owned(), tier(10_000, 500)),
@@ -131,7 +145,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 21, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 35, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -166,10 +180,13 @@ fn words_and_unknown_fields() {
         ("[keys]\nbearer = 'yes'", "5: keys.bearer: expected true or false, found a string"),
         ("[keys]\nfiel = ''", "5: keys.fiel: unknown field; allowed: file, bearer, header, missing"),
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
-        ("[kernal]", "4: kernal: unknown field; allowed: action, proxy, kernel, keys, headers, tiers"),
+        (
+            "[kernal]",
+            "4: kernal: unknown field; allowed: action, proxy, kernel, keys, headers, paths, rules, tiers",
+        ),
         (
             "[tiers.enterprise]\nrequests = 1",
-            "5: tiers.enterprise.requests: unknown field; allowed: requests_per_hour, burst_per_minute",
+            "5: tiers.enterprise.requests: unknown field; allowed: requests_per_hour, burst_per_minute, rules",
         ),
     ] {
         assert_refused(&with(more), &format!("/etc/x.toml:{expected}"));

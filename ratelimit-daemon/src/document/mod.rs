@@ -188,6 +188,22 @@ impl<'a> Section<'a> {
         table.iter().filter_map(decode_one).collect()
     }
 
+    /// The fields in the table `name`, whatever their names, read by `read`, which gets their names.
+    pub(crate) fn values<T>(
+        &self,
+        name: &'static str,
+        mut read: impl FnMut(&str, &Field<'a>) -> Result<T, Refused>,
+    ) -> Vec<(String, T)> {
+        let Some((_, table)) = self.optional(name, |field| field.table()) else { return Vec::new() };
+        let read_one = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let key_text: &Cow<'a, str> = key.get_ref();
+            let path = format!("{}{name}.{key_text}", self.prefix);
+            let field = Field::new(self.document, path, key.span().start, value.get_ref());
+            Some((key_text.to_string(), read(key_text, &field).ok()?))
+        };
+        table.iter().filter_map(read_one).collect()
+    }
+
     /// The tables of the array `name`, decoded by `decode`; none if it is missing.
     pub(crate) fn sections<T>(
         &self,

@@ -2,7 +2,7 @@
 
 use super::{Entry, KeyFile};
 use crate::document::{self, Field, Problem, Problems, Refused, Section};
-use crate::policy::{Limits, check_key_name};
+use crate::policy::{Limits, RuleLimits, check_key_name};
 use ratelimit_common::hash::Secret;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -69,6 +69,7 @@ fn entry(section: &Section<'_>) -> Result<Entry, Refused> {
         section.optional("requests_per_hour", |field| field.whole(Limits::REQUESTS_PER_HOUR));
     let burst_per_minute =
         section.optional("burst_per_minute", |field| field.whole(Limits::BURST_PER_MINUTE));
+    let rules = section.values("rules", |_, field| field.whole(Limits::RULE));
     Ok(Entry {
         name: name?,
         tier: tier?.to_owned(),
@@ -77,6 +78,7 @@ fn entry(section: &Section<'_>) -> Result<Entry, Refused> {
         disabled,
         requests_per_hour,
         burst_per_minute,
+        rules: rules.into_iter().collect(),
         line: section.line(),
     })
 }
@@ -137,6 +139,8 @@ struct EntryText<'a> {
     requests_per_hour: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     burst_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "RuleLimits::is_empty")]
+    rules: &'a RuleLimits,
 }
 
 /// The text of `file`, which [`load`] reads back.
@@ -151,6 +155,7 @@ pub(super) fn text(file: &KeyFile) -> Result<String, toml::ser::Error> {
         disabled: entry.disabled,
         requests_per_hour: entry.requests_per_hour,
         burst_per_minute: entry.burst_per_minute,
+        rules: &entry.rules,
     });
     let text = toml::to_string(&FileText { version: VERSION, secret, entries: entries.collect() })?;
     Ok(format!("{HEADING}{text}"))

@@ -11,13 +11,14 @@ pub use plain::PlainKey;
 pub use store::update;
 
 use crate::document::Problems;
-use crate::policy::{Limits, Tiers};
+use crate::policy::{Limits, RuleLimits, Tiers};
 use anyhow::{Context, Result, bail};
 use ratelimit_common::hash::Secret;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the key file says of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// What people call it; no other key has this name.
     pub name: String,
@@ -33,6 +34,8 @@ pub struct Entry {
     pub requests_per_hour: Option<u32>,
     /// In place of its tier's limit.
     pub burst_per_minute: Option<u32>,
+    /// In place of its tier's limits, or of the rules' own.
+    pub rules: RuleLimits,
     /// Where it starts in the file (from 1), if it was read from there.
     pub line: Option<usize>,
 }
@@ -51,7 +54,18 @@ impl Entry {
         Some(Limits {
             requests_per_hour: self.requests_per_hour.unwrap_or(tier.requests_per_hour),
             burst_per_minute: self.burst_per_minute.unwrap_or(tier.burst_per_minute),
+            rules: self.rule_limits(tier),
         })
+    }
+
+    /// Its tier's limits on endpoint rules, the tier's very own if it has no others.
+    fn rule_limits(&self, tier: &Limits) -> Arc<RuleLimits> {
+        if self.rules.is_empty() {
+            return tier.rules.clone();
+        }
+        let mut rules = RuleLimits::clone(&tier.rules);
+        rules.extend(self.rules.clone());
+        Arc::new(rules)
     }
 }
 
@@ -109,17 +123,8 @@ impl KeyFile {
             }
         }
         let (name, tier) = (name.to_owned(), tier.to_owned());
-        let (disabled, line) = (false, None);
-        self.entries.push(Entry {
-            name,
-            tier,
-            sha256,
-            siphash,
-            disabled,
-            requests_per_hour,
-            burst_per_minute,
-            line,
-        });
+        let entry = Entry { name, tier, sha256, siphash, ..Entry::default() };
+        self.entries.push(Entry { requests_per_hour, burst_per_minute, ..entry });
         Ok(())
     }
 

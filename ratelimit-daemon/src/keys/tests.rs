@@ -44,7 +44,7 @@ fn a_file_is_read() {
     assert_eq!((acme.disabled, acme.requests_per_hour, acme.burst_per_minute), (true, None, Some(7)));
     assert_eq!(acme.fingerprint(), "7d80f1c3");
     let limits = acme.limits(&built_in_tiers()).unwrap();
-    assert_eq!(limits, Limits { requests_per_hour: 10_000, burst_per_minute: 7 });
+    assert_eq!(limits, Limits { requests_per_hour: 10_000, burst_per_minute: 7, rules: Arc::default() });
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn what_is_wrong_is_told_with_its_line() {
             format!("{HEAD}{}", right.replace("name", "nom")),
             "keys.toml:3: key.name: missing; write a name of your choice\n\
              keys.toml:4: key.nom: unknown field; allowed: name, tier, sha256, siphash, disabled, requests_per_hour, \
-             burst_per_minute",
+             burst_per_minute, rules",
         ),
         (
             format!("{HEAD}{}", right.replace("acme", "a b")),
@@ -211,11 +211,14 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         any::<bool>(),
         limit(Limits::REQUESTS_PER_HOUR),
         limit(Limits::BURST_PER_MINUTE),
+        prop::collection::btree_map("[A-Za-z0-9_-]{1,64}", Limits::RULE, 0..3),
     );
-    let entry =
-        entry.prop_map(|(name, tier, sha256, siphash, disabled, requests_per_hour, burst_per_minute)| {
-            Entry { name, tier, sha256, siphash, disabled, requests_per_hour, burst_per_minute, line: None }
-        });
+    let entry = entry.prop_map(
+        |(name, tier, sha256, siphash, disabled, requests_per_hour, burst_per_minute, rules)| {
+            let entry = Entry { name, tier, sha256, siphash, disabled, ..Entry::default() };
+            Entry { requests_per_hour, burst_per_minute, rules, ..entry }
+        },
+    );
     prop::collection::vec(entry, 0..12).prop_filter("names differ", |entries| {
         entries.iter().map(|entry| &entry.name).collect::<BTreeSet<_>>().len() == entries.len()
     })

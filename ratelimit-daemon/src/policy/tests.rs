@@ -31,7 +31,13 @@ impl Site {
     }
 
     fn build(&self, previous: Option<&Policy>) -> Result<Policy, Problems> {
-        Policy::build(&self.tiers, &KeyFile::load(&self.path()).unwrap(), previous, MAX_KEYS)
+        Policy::build(
+            &self.tiers,
+            &Rules::built_in(),
+            &KeyFile::load(&self.path()).unwrap(),
+            previous,
+            MAX_KEYS,
+        )
     }
 }
 
@@ -58,7 +64,7 @@ fn a_key_is_known_by_its_whole_text() {
     let policy = site.build(None).unwrap();
     let a = get(&policy, "a");
     assert_eq!((a.name.as_str(), a.tier.as_str(), a.enabled), ("a", "professional", true));
-    assert_eq!(a.limits, Limits { requests_per_hour: 1_000, burst_per_minute: 100 });
+    assert_eq!(a.limits, Limits { requests_per_hour: 1_000, burst_per_minute: 100, rules: Arc::default() });
     assert_eq!(a.siphash, plain("a").siphash(policy.secret()));
     assert_eq!(a.fingerprint.len(), 8);
     assert!(!get(&policy, "b").enabled, "a disabled key is found, to be told apart from an unknown one");
@@ -91,8 +97,8 @@ fn a_change_keeps_slot_and_usage() {
     let [(was, is)] = changes.changed[..] else { panic!("{changes:?}") };
     assert!(Arc::ptr_eq(was, old) && Arc::ptr_eq(is, new));
 
-    let burst_per_minute = 1;
-    site.tiers.insert("professional".to_owned(), Limits { requests_per_hour: 1_000, burst_per_minute });
+    let slower = Limits { requests_per_hour: 1_000, burst_per_minute: 1, rules: Arc::default() };
+    site.tiers.insert("professional".to_owned(), slower);
     let retiered = site.build(Some(&after)).unwrap();
     assert_eq!(retiered.changes(&after).changed.len(), 3, "a tier's limits are its keys' limits");
     assert!(Arc::ptr_eq(&get(&retiered, "kept").usage, &get(&before, "kept").usage));

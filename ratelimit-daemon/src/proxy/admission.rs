@@ -8,7 +8,8 @@ use super::identify::{Presented, all_presented, presented};
 use super::refusal::{Reason, Refusal};
 use crate::config::Missing;
 use crate::limiter::{Judgement, Standing, Verdict};
-use crate::policy::Key;
+use crate::policy::{Key, Policy};
+use crate::rules::{Applied, BadTarget};
 use ratelimit_common::flow::Credit;
 
 /// Judges the request with this `head` at `now`: charges its key if it is admitted, and gives back what the
@@ -39,24 +40,34 @@ pub(super) fn admit(
                 give_back(client, &key);
                 refused(Reason::DisabledKey)
             }
-            Some(key) => judge(client, &key, framing, now),
+            Some(key) => {
+                let matched = framing.and_then(|framing| Ok((framing, rules(client, &policy, head)?)));
+                judge(client, &key, matched, now)
+            }
         },
     }
+}
+
+/// The rules that apply to a request that can be forwarded; else why it cannot be.
+fn rules(client: &Client, policy: &Policy, head: &RequestHead<'_, '_>) -> Result<Vec<Applied>, &'static str> {
+    let mut room = client.worker.paths.borrow_mut();
+    let matching = policy.router().matching(&mut room, head.method, forward::path(head));
+    matching.map_err(|BadTarget| "The path of the request is ambiguous.")
 }
 
 /// Judges a request of `key`, which may be used.
 fn judge(
     client: &Client,
     key: &Key,
-    framing: Result<Framing, &'static str>,
+    matched: Result<(Framing, Vec<Applied>), &'static str>,
     now: u64,
 ) -> Result<(Framing, Option<Standing>), Refusal> {
     let limiter = &client.worker.shared.limiter;
-    let framing = framing.map_err(|problem| {
+    let (framing, rules) = matched.map_err(|problem| {
         give_back(client, key);
-        Refusal { reason: Reason::BadRequest(problem), standing: Some(limiter.standing(key, now)) }
+        Refusal { reason: Reason::BadRequest(problem), standing: Some(limiter.standing(key, &[], now)) }
     })?;
-    let Judgement { verdict, standing } = limiter.judge(key, client.flow.take(key.slot), now);
+    let Judgement { verdict, standing } = limiter.judge(key, &rules, client.flow.take(key.slot), now);
     match verdict {
         Verdict::Admitted | Verdict::Observed { .. } => Ok((framing, Some(standing))),
         Verdict::Refused { wait_ns, .. } => {

@@ -204,7 +204,7 @@ impl Conversation {
             Framing::Length(0) if plan.keeps_alive => Connection::IsKept,
             _ => Connection::Closes,
         };
-        let refusal = Refusal { reason, standing: plan.standing };
+        let refusal = Refusal { reason, standing: plan.standing.clone() };
         refuse(&client, &mut self.output, refusal, !plan.is_head, connection);
         client.pace.enter(Phase::Response);
         stream.write_all(&self.output).await?;
@@ -267,6 +267,6 @@ fn skippable(framing: Result<Framing, &'static str>, survey: &Survey<'_>) -> Opt
 
 fn refuse(client: &Client, output: &mut Vec<u8>, refusal: Refusal, has_body: bool, connection: Connection) {
     output.clear();
-    let has_ietf = client.worker.shared.config.headers.ratelimit_fields;
-    client.worker.date.read(|date| refusal.write(output, &Manner { has_body, connection, has_ietf, date }));
+    let wanted = client.worker.shared.config.headers;
+    client.worker.date.read(|date| refusal.write(output, &Manner { has_body, connection, wanted, date }));
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// What is known of an admitted request once its head is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) standing: Option<Standing>,
     pub(super) framing: Framing,
@@ -233,7 +233,7 @@ fn write_head(
     let has_length = !is_open_ended && head.status != 204;
     forward::write_response(output, head, &survey, has_length, plan.standing.is_some());
     if let Some(standing) = &plan.standing {
-        write_rate_fields(output, standing, None, client.worker.shared.config.headers.ratelimit_fields);
+        write_rate_fields(output, standing, None, client.worker.shared.config.headers);
     }
     if is_chunked {
         output.extend_from_slice(b"Transfer-Encoding: chunked\r\n");

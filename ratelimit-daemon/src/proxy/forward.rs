@@ -17,6 +17,14 @@ pub(super) fn framing(head: &RequestHead<'_, '_>, survey: &Survey<'_>) -> Result
     }
 }
 
+/// Path and query of the target of a request that can be forwarded, as the upstream gets them.
+pub(super) fn path<'a>(head: &RequestHead<'_, 'a>) -> &'a str {
+    match target(head.target) {
+        Some((path, _)) if !path.is_empty() => path,
+        _ => "/",
+    }
+}
+
 /// Path and query of a request target, as sent, and the host if it is there (RFC 9112, 3.2).
 fn target(target: &str) -> Option<(&str, Option<&str>)> {
     const SCHEME: &str = "http://";

@@ -145,7 +145,7 @@ impl Role {
                 ("x-forwarded-proto", Self::ForwardedProto),
             ],
             18 => &[("proxy-authenticate", Self::HopByHop)],
-            19 => &[("proxy-authorization", Self::HopByHop)],
+            19 => &[("proxy-authorization", Self::HopByHop), ("x-ratelimit-dry-run", Self::Rate)],
             21 => &[("x-ratelimit-remaining", Self::Rate)],
             _ => &[],
         };

@@ -1,25 +1,27 @@
 //! The response fields that tell a client how its limits stand.
 
 use crate::clock;
-use crate::limiter::{HOUR_SECONDS, Standing};
+use crate::config::Headers;
+use crate::limiter::{HOUR_SECONDS, RuleStanding, Standing, WindowStanding};
 use ratelimit_common::SECOND_NS;
-use ratelimit_common::answer::{self, Described, Item, seconds};
+use ratelimit_common::answer::{self, Described, Item, Sink, seconds};
 use ratelimit_common::limit::BURST_PERIOD_NS;
 
-/// Writes the fields for `standing`; the IETF draft's too if `has_ietf`. With `retry_after`, the seconds that a
+/// Writes the fields for `standing`, those of them that `wanted` asks for. With `retry_after`, the seconds that a
 /// refused client has to wait, the limits reset when it may come again; else when the oldest request leaves the
-/// hour.
+/// window that is described.
 pub(super) fn write_rate_fields(
     output: &mut Vec<u8>,
     standing: &Standing,
     retry_after: Option<u64>,
-    has_ietf: bool,
+    wanted: Headers,
 ) {
-    let reset_ns = retry_after.map_or(standing.hour_reset_ns, |seconds| seconds * SECOND_NS);
+    let Standing { nearest, hour, .. } = standing;
+    let reset_ns = retry_after.map_or(nearest.reset_ns, |seconds| seconds * SECOND_NS);
     let reset = (clock::unix() + reset_ns).div_ceil(SECOND_NS);
-    let (limit, remaining) = (standing.hour_limit.into(), standing.hour_remaining.into());
+    let (limit, remaining) = (nearest.limit.into(), nearest.remaining.into());
     answer::described_fields(output, &Described { limit, remaining, reset });
-    if has_ietf {
+    if wanted.ratelimit_fields {
         let burst = Item {
             name: "burst",
             quota: standing.burst_capacity.into(),
@@ -27,11 +29,35 @@ pub(super) fn write_rate_fields(
             remaining: standing.burst_remaining.into(),
             reset: seconds(standing.burst_reset_ns),
         };
-        let (window, reset) = (HOUR_SECONDS.into(), seconds(standing.hour_reset_ns));
-        let hour = Item { name: "hour", quota: limit, window, remaining, reset };
-        answer::item_fields(output, &[burst, hour]);
+        let hour = item("hour", HOUR_SECONDS, *hour);
+        if standing.rules.is_empty() {
+            answer::item_fields(output, &[burst, hour]);
+        } else {
+            let rules = standing.rules.iter();
+            let rules =
+                rules.map(|RuleStanding { rule, window }| item(&rule.name, rule.window_seconds, *window));
+            let items: Vec<_> = [burst, hour].into_iter().chain(rules).collect();
+            answer::item_fields(output, &items);
+        }
     }
     if let Some(seconds) = retry_after {
         answer::retry_after_field(output, seconds);
+    }
+    if wanted.dry_run && !standing.dry_runs.is_empty() {
+        for (index, limit) in standing.dry_runs.iter().enumerate() {
+            output.text(if index == 0 { "X-RateLimit-Dry-Run: " } else { ", " });
+            output.text(limit.name());
+        }
+        output.text("\r\n");
+    }
+}
+
+fn item(name: &str, window_seconds: u32, window: WindowStanding) -> Item<'_> {
+    Item {
+        name,
+        quota: window.limit.into(),
+        window: window_seconds.into(),
+        remaining: window.remaining.into(),
+        reset: seconds(window.reset_ns),
     }
 }

@@ -3,6 +3,7 @@
 use super::forward::write_number;
 use super::headers::write_rate_fields;
 use super::upstream::Failure;
+use crate::config::Headers;
 use crate::limiter::Standing;
 use ratelimit_common::answer::{self, CONNECTION_CLOSE, Sink, seconds};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ pub(super) enum Reason {
 }
 
 /// A refusal of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) reason: Reason,
     /// How the limits of the request's key stand, if there is a key that may be used.
@@ -38,8 +39,8 @@ pub(super) struct Manner<'a> {
     pub(super) has_body: bool,
     /// What it says of the connection.
     pub(super) connection: Connection,
-    /// Whether it has the IETF draft's fields.
-    pub(super) has_ietf: bool,
+    /// The fields that it has about the limits.
+    pub(super) wanted: Headers,
     /// The value of `Date`.
     pub(super) date: &'a str,
 }
@@ -119,7 +120,7 @@ impl Refusal {
     fn write_rate_limited(self, output: &mut Vec<u8>, manner: &Manner<'_>, retry_after: u64) {
         answer::status_line(output);
         if let Some(standing) = &self.standing {
-            write_rate_fields(output, standing, Some(retry_after), manner.has_ietf);
+            write_rate_fields(output, standing, Some(retry_after), manner.wanted);
         }
         write_manner(output, manner);
         answer::content(output, retry_after, manner.has_body);
@@ -129,7 +130,7 @@ impl Refusal {
         let (status, code, message) = self.reason.parts();
         ["HTTP/1.1 ", status, "\r\n"].into_iter().for_each(|part| output.text(part));
         if let Some(standing) = &self.standing {
-            write_rate_fields(output, standing, None, manner.has_ietf);
+            write_rate_fields(output, standing, None, manner.wanted);
         }
         if status.starts_with("401") {
             output.text("WWW-Authenticate: Bearer\r\n");
@@ -190,8 +191,9 @@ mod tests {
             Reason::BadRequest("Words."),
             Reason::HeadTooLarge,
         ];
+        let wanted = Headers { ratelimit_fields: true, dry_run: true };
         let date = "Thu, 01 Jan 1970 00:00:00 GMT";
-        let manner = Manner { has_body: true, connection: Connection::Closes, has_ietf: true, date };
+        let manner = Manner { has_body: true, connection: Connection::Closes, wanted, date };
         for reason in failures.map(Reason::Upstream).into_iter().chain(reasons) {
             let (mut with, mut without) = (Vec::new(), Vec::new());
             Refusal { reason, standing: None }.write(&mut with, &manner);

@@ -7,8 +7,9 @@ use super::listen::BACKLOG;
 use super::refusal;
 use super::upstream::{Health, Pool};
 use crate::clock;
+use crate::rules::Room;
 use anyhow::{Context, Result};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
@@ -45,6 +46,8 @@ pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) pool: Pool,
     pub(super) date: Date,
+    /// Where paths are read.
+    pub(super) paths: RefCell<Room>,
     common: Arc<Common>,
     connections: Cell<usize>,
     emptied: Notify,
@@ -76,6 +79,7 @@ impl Worker {
         Self {
             pool: Pool::new(&shared.config.proxy, common.clone()),
             date: Date::default(),
+            paths: RefCell::default(),
             shared: shared.clone(),
             common: common.clone(),
             connections: Cell::new(0),

@@ -84,6 +84,12 @@ impl Client {
         self.read()
     }
 
+    /// A request of `method` without a body, answered.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, key: &str) -> Response {
+        self.send(get(path, key).replacen("GET", method, 1).as_bytes());
+        if method == "HEAD" { self.read_head() } else { self.read() }
+    }
+
     /// Reads a response to anything but HEAD.
     pub(crate) fn read(&mut self) -> Response {
         let mut response = self.read_head();

@@ -20,7 +20,7 @@ fn charge_as_the_kernel(host: &Host, client: &Client, key: &str, number: u32) {
 }
 
 fn tokens(host: &Host, key: &str) -> u32 {
-    host.limiter.standing(&host.key(key), clock::now()).burst_remaining
+    host.limiter.standing(&host.key(key), &[], clock::now()).burst_remaining
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn what_is_left_is_given_back_when_the_proxy_is_cut_off() {
     charge_as_the_kernel(&host, &client, KEY, 0);
     let (limiter, key) = (host.limiter.clone(), host.key(KEY));
     host.join();
-    assert_eq!(limiter.standing(&key, clock::now()).burst_remaining, BURST);
+    assert_eq!(limiter.standing(&key, &[], clock::now()).burst_remaining, BURST);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A host: the proxy in front of an upstream, with three keys.
+//! A host: the proxy in front of an upstream, with five keys.
 
 use crate::client::{Client, Response};
 use arc_swap::ArcSwap;
@@ -24,6 +24,8 @@ pub(crate) const KEY: &str = "key-of-three-a-minute";
 pub(crate) const PROFESSIONAL: &str = "key-of-the-professional-tier";
 /// 3 an hour, 100 a minute.
 pub(crate) const HOURLY: &str = "key-of-three-an-hour";
+/// 500 an hour, and a bucket that is never empty here.
+pub(crate) const WIDE: &str = "key-of-five-hundred-an-hour";
 /// May not be used.
 pub(crate) const DISABLED: &str = "key-that-is-disabled";
 
@@ -53,10 +55,11 @@ impl Host {
     pub(crate) fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = config(&directory, upstream, change);
-        let policy = Policy::build(&config.tiers, &key_file(&config), None, 16).expect("a policy");
+        let policy =
+            Policy::build(&config.tiers, &config.rules, &key_file(&config), None, 16).expect("a policy");
         let (slots, flows) = (Slots::anonymous(16).expect("slots"), Flows::anonymous(1_024).expect("flows"));
         let limiter = Limiter::new(slots.clone(), config.action == ratelimit_daemon::config::Action::Observe);
-        policy.keys().for_each(|key| limiter.install(key, clock::now()));
+        policy.keys().for_each(|key| limiter.install(key, policy.router().everywhere(), clock::now()));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let listeners = proxy::bind(&config).expect("bound");
         let address = listeners.addresses()[0];
@@ -115,6 +118,7 @@ fn config(directory: &TempDir, upstream: SocketAddr, change: impl FnOnce(&mut Co
         "[proxy]\nlisten = [\"127.0.0.1:8080\"]\nupstream = \"{upstream}\"\nworkers = 2\n\
          [keys]\nfile = \"keys.toml\"\n\
          [tiers.slow]\nrequests_per_hour = 1000\nburst_per_minute = {BURST}\n\
+         [tiers.wide]\nrequests_per_hour = 500\nburst_per_minute = 100000\n\
          [tiers.hourly]\nrequests_per_hour = 3\nburst_per_minute = 100\n"
     );
     fs::write(&path, text).expect("written");
@@ -129,8 +133,13 @@ fn config(directory: &TempDir, upstream: SocketAddr, change: impl FnOnce(&mut Co
 
 fn key_file(config: &Config) -> KeyFile {
     let path = &config.keys.file;
-    let keys =
-        [(KEY, "slow"), (PROFESSIONAL, "professional"), (HOURLY, "hourly"), (DISABLED, "professional")];
+    let keys = [
+        (KEY, "slow"),
+        (PROFESSIONAL, "professional"),
+        (HOURLY, "hourly"),
+        (WIDE, "wide"),
+        (DISABLED, "professional"),
+    ];
     keys::update(path, |file| {
         for (key, tier) in keys {
             file.add(&PlainKey::import(key).expect("a key"), key, tier, None, None)?;

@@ -1,7 +1,7 @@
 //! How much is admitted.
 
-use crate::client::get;
-use crate::host::{BURST, HOURLY, Host, KEY, PROFESSIONAL};
+use crate::client::{Client, get};
+use crate::host::{BURST, HOURLY, Host, KEY, PROFESSIONAL, WIDE};
 use crate::origin::Origin;
 use ratelimit_daemon::config::Action;
 use std::sync::Barrier;
@@ -33,6 +33,38 @@ fn connections_share_a_bucket_without_a_token_too_many() {
     let refilled = u64::try_from(start.elapsed().as_nanos() / 600_000_000).expect("a small number");
     assert!((100..=100 + refilled).contains(&admitted), "{admitted}, {refilled} refilled");
     assert_eq!(origin.heads().len() as u64, admitted, "what is refused does not reach the upstream");
+}
+
+/// All limits at once: 256 connections ask for more than the hour and the rule admit, and get exactly that.
+#[test]
+fn connections_share_all_limits_without_a_request_too_many() {
+    const CONNECTIONS: u64 = 256;
+    const REQUESTS: u64 = 4;
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let barrier = Barrier::new(CONNECTIONS as usize);
+    let admitted = |client: &mut Client, path, requests: u64| -> u64 {
+        (0..requests).map(|_| u64::from(client.get(path, WIDE).status == 200)).sum()
+    };
+    let counts: Vec<(u64, u64)> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = host.client();
+                    barrier.wait();
+                    let searches = admitted(&mut client, "/search/x", 1);
+                    (searches, admitted(&mut client, "/", REQUESTS))
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("a client")).collect()
+    });
+    let (searches, others) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    assert!(searches <= 100, "{searches}");
+    assert_eq!(searches + others, 500);
+    assert_eq!(origin.heads().len(), 500, "what is refused does not reach the upstream");
+    let sought = origin.heads().iter().filter(|head| head.path() == "/search/x").count();
+    assert_eq!(sought as u64, searches);
 }
 
 #[test]

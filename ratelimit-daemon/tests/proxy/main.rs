@@ -12,4 +12,5 @@ mod host;
 mod limits;
 mod origin;
 mod refusals;
+mod rules;
 mod upstream_failures;

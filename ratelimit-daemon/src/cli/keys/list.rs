@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::keys::{Entry, KeyFile};
-use crate::policy::Tiers;
+use crate::policy::{RuleLimits, Tiers};
 use anyhow::Result;
 use serde::Serialize;
 
@@ -15,8 +15,10 @@ struct Row<'a> {
     /// None if the configuration has no such tier.
     requests_per_hour: Option<u32>,
     burst_per_minute: Option<u32>,
+    /// Where endpoint rules have another limit for the key than their own.
+    rules: RuleLimits,
     /// The limits that are the key's own.
-    overrides: Vec<&'static str>,
+    overrides: Vec<String>,
 }
 
 pub(super) fn list(file: &KeyFile, tiers: &Tiers, json: bool) -> Result<()> {
@@ -24,8 +26,9 @@ pub(super) fn list(file: &KeyFile, tiers: &Tiers, json: bool) -> Result<()> {
     if json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
     }
-    let mut cells =
-        vec![["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT"].map(String::from)];
+    let mut cells = vec![
+        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT", "RULES"].map(String::from),
+    ];
     cells.extend(rows.iter().map(row_cells));
     print(&table(&cells))?;
     if rows.iter().any(|row| !row.overrides.is_empty()) {
@@ -43,23 +46,29 @@ fn row<'a>(entry: &'a Entry, tiers: &Tiers) -> Row<'a> {
         entry.requests_per_hour.map(|_| "requests_per_hour"),
         entry.burst_per_minute.map(|_| "burst_per_minute"),
     ];
+    let own_rules = entry.rules.keys().map(|name| format!("rules.{name}"));
     Row {
         name: &entry.name,
         tier: &entry.tier,
         fingerprint: entry.fingerprint(),
         enabled: !entry.disabled,
-        requests_per_hour: limits.map(|limits| limits.requests_per_hour),
-        burst_per_minute: limits.map(|limits| limits.burst_per_minute),
-        overrides: own.into_iter().flatten().collect(),
+        requests_per_hour: limits.as_ref().map(|limits| limits.requests_per_hour),
+        burst_per_minute: limits.as_ref().map(|limits| limits.burst_per_minute),
+        rules: limits.map(|limits| RuleLimits::clone(&limits.rules)).unwrap_or_default(),
+        overrides: own.into_iter().flatten().map(str::to_owned).chain(own_rules).collect(),
     }
 }
 
-fn row_cells(row: &Row<'_>) -> [String; 6] {
-    let limit = |name, limit: Option<u32>| match limit {
+fn row_cells(row: &Row<'_>) -> [String; 7] {
+    let limit = |name: &str, limit: Option<u32>| match limit {
         None => "?".to_owned(),
-        Some(limit) if row.overrides.contains(&name) => format!("{limit}*"),
+        Some(limit) if row.overrides.iter().any(|other| other == name) => format!("{limit}*"),
         Some(limit) => limit.to_string(),
     };
+    let rules = row
+        .rules
+        .iter()
+        .map(|(name, number)| format!("{name}={}", limit(&format!("rules.{name}"), Some(*number))));
     [
         row.name.to_owned(),
         row.tier.to_owned(),
@@ -67,6 +76,7 @@ fn row_cells(row: &Row<'_>) -> [String; 6] {
         limit("burst_per_minute", row.burst_per_minute),
         if row.enabled { "enabled" } else { "disabled" }.to_owned(),
         row.fingerprint.clone(),
+        if row.rules.is_empty() { "-".to_owned() } else { rules.collect::<Vec<_>>().join(" ") },
     ]
 }
 

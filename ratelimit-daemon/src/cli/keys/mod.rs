@@ -4,8 +4,9 @@ mod list;
 
 use super::{print, wrong_argument};
 use crate::config::Config;
-use crate::keys::{self, KeyFile, PlainKey};
-use crate::policy::{Limits, Tiers, check_key_name, unknown_tier_text};
+use crate::keys::{self, Entry, KeyFile, PlainKey};
+use crate::policy::{Limits, Tiers, check_key_name, unknown_rule_text, unknown_tier_text};
+use crate::rules::Rules;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, value_parser};
 use ratelimit_common::http::MAX_KEY;
@@ -19,6 +20,7 @@ Examples:
   ratelimitd keys add acme-bulk --tier enterprise --requests-per-hour 50000
   printf %s \"$EXISTING\" | ratelimitd keys add acme-old --tier professional --key-stdin
   ratelimitd keys set acme-prod --tier enterprise --burst-per-minute default
+  ratelimitd keys set acme-bulk --rule export=50 --rule search=default
   ratelimitd keys disable acme-old
   ratelimitd keys list --json
 
@@ -67,6 +69,9 @@ pub(super) struct Add {
     /// A limit of its own in place of the tier's
     #[arg(long, value_name = "N", value_parser = number(Limits::BURST_PER_MINUTE))]
     burst_per_minute: Option<u32>,
+    /// A limit of its own on an endpoint rule; can be given for several rules
+    #[arg(long = "rule", value_name = "RULE=N", value_parser = rule_limit)]
+    rules: Vec<(String, Own)>,
     /// Read an existing key (8 to 64 visible ASCII characters) from standard input, and print none
     #[arg(long)]
     key_stdin: bool,
@@ -93,6 +98,9 @@ struct Change {
     /// A limit of its own, or "default" for the tier's
     #[arg(long, value_name = "N|default", value_parser = |text: &str| own(text, Limits::BURST_PER_MINUTE))]
     burst_per_minute: Option<Own>,
+    /// A limit of its own on an endpoint rule, or "default" for the tier's; can be given for several rules
+    #[arg(long = "rule", value_name = "RULE=N|default", value_parser = rule_limit)]
+    rules: Vec<(String, Own)>,
 }
 
 /// A key's own limit, or the tier's.
@@ -106,6 +114,21 @@ fn own(text: &str, range: RangeInclusive<u32>) -> Result<Own, String> {
     match text.parse().ok().filter(|number| range.contains(number)) {
         Some(number) => Ok(Own(Some(number))),
         None => Err(format!("allowed: {} to {}, or default", range.start(), range.end())),
+    }
+}
+
+fn rule_limit(text: &str) -> Result<(String, Own), String> {
+    let (name, limit) = text.split_once('=').ok_or("write the rule's name, '=' and the limit: export=50")?;
+    Ok((name.to_owned(), own(limit, Limits::RULE)?))
+}
+
+/// Gives `entry` limits of its own on endpoint rules, or takes them away.
+fn set_rules(entry: &mut Entry, rules: Vec<(String, Own)>) {
+    for (name, Own(limit)) in rules {
+        match limit {
+            Some(limit) => drop(entry.rules.insert(name, limit)),
+            None => drop(entry.rules.remove(&name)),
+        }
     }
 }
 
@@ -136,11 +159,14 @@ pub(super) fn execute(config: &Path, command: Command) -> Result<()> {
 }
 
 fn add(config: &Config, add: Add) -> Result<()> {
-    let Add { name, tier, requests_per_hour, burst_per_minute, key_stdin } = add;
+    let Add { name, tier, requests_per_hour, burst_per_minute, rules, key_stdin } = add;
     check_tier(&tier, &config.tiers)?;
+    check_rules(&rules, &config.rules)?;
     let key = if key_stdin { read_key()? } else { PlainKey::generate()? };
     keys::update(&config.keys.file, |file| {
-        file.add(&key, &name, &tier, requests_per_hour, burst_per_minute)
+        file.add(&key, &name, &tier, requests_per_hour, burst_per_minute)?;
+        set_rules(file.entry_mut(&name)?, rules);
+        Ok(())
     })?;
     if key_stdin {
         eprintln!("added key {name} ({tier})");
@@ -169,10 +195,11 @@ fn read_key() -> Result<PlainKey> {
 }
 
 fn set(config: &Config, set: Set) -> Result<()> {
-    let Set { name, change: Change { tier, requests_per_hour, burst_per_minute } } = set;
+    let Set { name, change: Change { tier, requests_per_hour, burst_per_minute, rules } } = set;
     if let Some(tier) = &tier {
         check_tier(tier, &config.tiers)?;
     }
+    check_rules(&rules, &config.rules)?;
     keys::update(&config.keys.file, |file| {
         let entry = file.entry_mut(&name)?;
         if let Some(tier) = tier {
@@ -184,6 +211,7 @@ fn set(config: &Config, set: Set) -> Result<()> {
         if let Some(Own(limit)) = burst_per_minute {
             entry.burst_per_minute = limit;
         }
+        set_rules(entry, rules);
         Ok(())
     })?;
     eprintln!("changed key {name}");
@@ -204,5 +232,12 @@ fn check_tier(tier: &str, tiers: &Tiers) -> Result<()> {
         Ok(())
     } else {
         Err(wrong_argument(format!("--tier: {}", unknown_tier_text(tier, tiers))))
+    }
+}
+
+fn check_rules(limits: &[(String, Own)], rules: &Rules) -> Result<()> {
+    match limits.iter().find(|(name, _)| rules.get(name).is_none()) {
+        Some((name, _)) => Err(wrong_argument(format!("--rule: {}", unknown_rule_text(name, rules)))),
+        None => Ok(()),
     }
 }
