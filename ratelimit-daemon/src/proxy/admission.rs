@@ -3,9 +3,10 @@
 use super::connection::Client;
 use super::forward;
 use super::framing::Framing;
-use super::head::{Field, RequestHead, Survey};
+use super::head::{Field, RequestHead};
 use super::identify::{Presented, all_presented, presented};
 use super::refusal::{Reason, Refusal};
+use super::survey::Survey;
 use crate::config::Missing;
 use crate::limiter::{Judgement, Standing, Verdict};
 use crate::policy::{Key, Policy};

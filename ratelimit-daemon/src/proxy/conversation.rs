@@ -5,9 +5,10 @@ use super::connection::Client;
 use super::exchange::{Outcome, Plan, Side, exchange};
 use super::forward;
 use super::framing::Framing;
-use super::head::{MAX_HEAD, NoHead, RequestHead, Room, Survey, may_be_complete};
+use super::head::{MAX_HEAD, NoHead, RequestHead, Room, may_be_complete};
 use super::pace::Phase;
 use super::refusal::{Connection, Manner, Reason, Refusal};
+use super::survey::Survey;
 use super::upstream::{Failure, Link};
 use crate::clock;
 use bytes::{Buf, BytesMut};
@@ -121,7 +122,7 @@ impl Conversation {
                 return found;
             }
             Err(NoHead::Partial) if !is_full => return Found::Nothing,
-            Err(NoHead::Partial) => Reason::HeadTooLarge,
+            Err(NoHead::Partial | NoHead::TooLarge) => Reason::HeadTooLarge,
             Err(NoHead::Malformed) => Reason::BadRequest("The request is malformed."),
         };
         refuse(&self.client, &mut self.output, Refusal { reason, standing: None }, true, Connection::Closes);

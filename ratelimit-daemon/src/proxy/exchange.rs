@@ -2,16 +2,12 @@
 
 use super::connection::Client;
 use super::conversation::After;
-use super::forward;
 use super::framing::{Body, Framing};
-use super::head::{MAX_HEAD, NoHead, ResponseHead, Room, Survey};
-use super::headers::write_rate_fields;
-use super::pace::Phase;
-use super::refusal::Connection;
 use super::relay::{Broken, Sink, Source, relay};
+use super::response::{Begun, respond};
 use super::upstream::{Failure, Link};
 use crate::limiter::Standing;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -31,9 +27,10 @@ pub(super) struct Plan {
     pub(super) keeps_alive: bool,
     pub(super) is_head: bool,
     pub(super) is_http_11: bool,
-    pub(super) expects_continue: bool,
     /// Its method allows to send it twice.
     pub(super) may_repeat: bool,
+    /// Whether the client waits to be told to send the body.
+    pub(super) expects_continue: bool,
 }
 
 impl Plan {
@@ -57,12 +54,14 @@ pub(super) enum Outcome {
     Gone,
 }
 
-/// A response of which the head is written.
-struct Begun {
-    body: Body,
-    is_chunked: bool,
-    client_stays: bool,
-    link_stays: bool,
+/// A request on its way, and what has come of it so far.
+pub(super) struct Call<'a> {
+    pub(super) client: &'a Client,
+    pub(super) plan: &'a Plan,
+    /// Whether the whole request is sent.
+    pub(super) is_sent: Cell<bool>,
+    /// Whether the head of the response is written.
+    pub(super) has_begun: Cell<bool>,
 }
 
 /// The client's side of an exchange.
@@ -80,7 +79,9 @@ pub(super) struct Side<'a> {
 pub(super) async fn exchange(side: Side<'_>, mut link: Link, plan: &Plan, request: &mut Vec<u8>) -> Outcome {
     let client = side.client;
     link.used = plan.now;
-    let (delivered, is_sent) = pass(side, &mut link, plan, request).await;
+    let call = Call { client, plan, is_sent: Cell::new(false), has_begun: Cell::new(false) };
+    let delivered = pass(&call, side, &mut link, request).await;
+    let is_sent = call.is_sent.get();
     let is_quiet = link.input.is_empty();
     match delivered {
         Ok(begun) => {
@@ -99,39 +100,34 @@ pub(super) async fn exchange(side: Side<'_>, mut link: Link, plan: &Plan, reques
     }
 }
 
-/// Passes request and response on, both at once. Returns also whether the whole request was sent.
+/// Passes request and response on, both at once.
 async fn pass(
+    call: &Call<'_>,
     side: Side<'_>,
     link: &mut Link,
-    plan: &Plan,
     request: &mut Vec<u8>,
-) -> (Result<Begun, Outcome>, bool) {
+) -> Result<Begun, Outcome> {
     let Side { client, stream, input, output } = side;
     let (mut client_in, mut client_out) = stream.split();
     let (mut link_in, mut link_out) = link.stream.split();
     output.clear();
-    let must_ask = plan.expects_continue && plan.has_body() && input.is_empty();
-    if must_ask && client_out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
-        return (Err(Outcome::Gone), false);
-    }
-    let is_sent = Cell::new(false);
     let mut upload = pin!(async {
         let source = Source { stream: &mut client_in, input };
-        match send(source, &mut link_out, request, plan, client).await {
-            Ok(()) => is_sent.set(true),
+        match send(call, source, &mut link_out, request).await {
+            Ok(()) => call.is_sent.set(true),
             // The upstream wants no more of it, and may say why.
             Err(Broken::Sink) => {}
-            Err(Broken::Source) => return Outcome::Gone,
-            Err(Broken::Malformed) => return Outcome::Malformed,
+            Err(Broken::Malformed) if !call.has_begun.get() => return Outcome::Malformed,
+            Err(Broken::Malformed | Broken::Source) => return Outcome::Gone,
         }
         hung_up(&client_in).await;
         Outcome::Gone
     });
     let source = Source { stream: &mut link_in, input: &mut link.input };
-    let mut download = pin!(respond(source, &mut client_out, output, plan, client));
+    let mut download = pin!(respond(call, source, &mut client_out, output));
     let delivered = poll_fn(|cx| {
         // First what is likely to get on: the request, and when it is sent the response.
-        let is_first = !is_sent.get();
+        let is_first = !call.is_sent.get();
         if is_first && let Poll::Ready(outcome) = upload.as_mut().poll(cx) {
             return Poll::Ready(Err(outcome));
         }
@@ -146,22 +142,24 @@ async fn pass(
         }
         Poll::Pending
     });
-    let delivered = delivered.await;
-    (delivered, is_sent.get())
+    delivered.await
 }
 
 /// Sends the request. One without a body stays in `request`, for another attempt.
 async fn send(
+    call: &Call<'_>,
     source: Source<'_, '_>,
     link_out: &mut WriteHalf<'_>,
     request: &mut Vec<u8>,
-    plan: &Plan,
-    client: &Client,
 ) -> Result<(), Broken> {
+    let Call { client, plan, .. } = call;
     if !plan.has_body() {
         return link_out.write_all(request).await.map_err(|_| Broken::Sink);
     }
-    let sink = Sink { stream: link_out, output: request, is_chunked: plan.framing == Framing::Chunked };
+    let is_chunked = plan.framing == Framing::Chunked;
+    // A second key would be one that nobody has judged.
+    let withheld = client.worker.shared.config.keys.header.as_str();
+    let sink = Sink { stream: link_out, output: request, is_chunked, withheld };
     relay(source, sink, Body::new(plan.framing), &client.pace).await
 }
 
@@ -172,79 +170,4 @@ async fn hung_up(client_in: &ReadHalf<'_>) {
         Ok(ready) if !ready.is_read_closed() => pending().await,
         _ => {}
     }
-}
-
-/// Reads the response and passes it on.
-async fn respond(
-    mut source: Source<'_, '_>,
-    client_out: &mut WriteHalf<'_>,
-    output: &mut Vec<u8>,
-    plan: &Plan,
-    client: &Client,
-) -> Result<Begun, Outcome> {
-    let begun = loop {
-        match begin(source.input, output, plan, client) {
-            Ok(begun) => break begun,
-            Err(NoHead::Partial) if source.input.len() < MAX_HEAD => {}
-            Err(_) => return Err(Outcome::Failed(Failure::Invalid)),
-        }
-        if !source.read(&client.pace).await.unwrap_or(false) {
-            return Err(Outcome::Failed(Failure::Closed));
-        }
-    };
-    client.pace.enter(Phase::Response);
-    let sink = Sink { stream: client_out, output, is_chunked: begun.is_chunked };
-    relay(source, sink, begun.body, &client.pace).await.map_err(|_| Outcome::Gone)?;
-    Ok(begun)
-}
-
-/// Takes the head of the response off `input`, and interim ones before it, and writes the client's.
-fn begin(input: &mut BytesMut, output: &mut Vec<u8>, plan: &Plan, client: &Client) -> Result<Begun, NoHead> {
-    loop {
-        let mut room = Room::new();
-        let head = ResponseHead::parse(input, &mut room)?;
-        let len = head.len;
-        if !(100..=199).contains(&head.status) {
-            let begun = write_head(output, &head, plan, client).ok_or(NoHead::Malformed)?;
-            input.advance(len);
-            return Ok(begun);
-        }
-        // The client was told to continue by us, and asked for no other protocol.
-        if head.status == 101 {
-            return Err(NoHead::Malformed);
-        }
-        input.advance(len);
-    }
-}
-
-/// Writes the head of the client's response; `None` if nobody can know where the body ends.
-fn write_head(
-    output: &mut Vec<u8>,
-    head: &ResponseHead<'_, '_>,
-    plan: &Plan,
-    client: &Client,
-) -> Option<Begun> {
-    let survey = Survey::of(head.fields);
-    let has_no_body = plan.is_head || matches!(head.status, 204 | 304);
-    let framing = if has_no_body { Framing::Length(0) } else { survey.response_framing()? };
-    let is_open_ended = !matches!(framing, Framing::Length(_));
-    let is_chunked = is_open_ended && plan.is_http_11;
-    let client_stays = plan.keeps_alive && !client.worker.is_stopping.get() && (is_chunked || !is_open_ended);
-    let has_length = !is_open_ended && head.status != 204;
-    forward::write_response(output, head, &survey, has_length, plan.standing.is_some());
-    if let Some(standing) = &plan.standing {
-        write_rate_fields(output, standing, None, client.worker.shared.config.headers);
-    }
-    if is_chunked {
-        output.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    let connection = match (client_stays, plan.is_http_11) {
-        (false, _) => Connection::Closes,
-        (true, true) => Connection::Stays,
-        (true, false) => Connection::IsKept,
-    };
-    output.extend_from_slice(connection.field().as_bytes());
-    output.extend_from_slice(b"\r\n");
-    let link_stays = survey.keeps_alive(head.is_http_11) && framing != Framing::UntilClose;
-    Some(Begun { body: Body::new(framing), is_chunked, client_stays, link_stays })
 }

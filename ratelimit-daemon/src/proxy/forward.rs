@@ -2,7 +2,9 @@
 //! from. Everything else goes on as it came, to the letter.
 
 use super::framing::Framing;
-use super::head::{Field, RequestHead, ResponseHead, Role, Survey, is_nominated};
+use super::head::{Field, RequestHead, ResponseHead};
+use super::role::Role;
+use super::survey::{Survey, is_host, is_nominated};
 
 /// How the body of a request that can be forwarded is framed; else why it cannot be.
 pub(super) fn framing(head: &RequestHead<'_, '_>, survey: &Survey<'_>) -> Result<Framing, &'static str> {
@@ -37,8 +39,8 @@ fn target(target: &str) -> Option<(&str, Option<&str>)> {
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end)?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    (!host.is_empty()).then_some((path, Some(host)))
+    // RFC 9110, 4.2.4: a name before the host is there to deceive.
+    (!authority.is_empty() && is_host(authority.as_bytes())).then_some((path, Some(authority)))
 }
 
 /// Writes the head of a request as the upstream gets it: path and query as sent. `address` is the client's;
@@ -62,6 +64,12 @@ pub(super) fn write_request(
         write_field(output, field);
     }
     write_framing(output, framing, survey);
+    if survey.expects_continue && head.is_http_11 && framing != Framing::Length(0) {
+        output.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    if survey.takes_trailers && head.is_http_11 {
+        output.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+    }
     output.extend_from_slice(b"X-Forwarded-For: ");
     if survey.is_forwarded {
         let before = head.fields.iter().filter(|field| Role::of(field.name) == Role::ForwardedFor);
@@ -99,7 +107,7 @@ pub(super) fn write_response(
         let is_sent = match Role::of(field.name) {
             Role::ContentLength => has_length && !std::mem::replace(&mut has_written_length, true),
             Role::Rate => !replaces,
-            Role::HopByHop | Role::Connection | Role::TransferEncoding => false,
+            Role::HopByHop | Role::Connection | Role::Upgrade | Role::TransferEncoding => false,
             _ => !(survey.nominates && is_nominated(head.fields, field.name)),
         };
         if is_sent {
@@ -113,9 +121,18 @@ fn is_passed_on(field: &Field<'_>, fields: &[Field<'_>], survey: &Survey<'_>) ->
         Role::Authorization | Role::Rate | Role::Other => {
             !(survey.nominates && is_nominated(fields, field.name))
         }
-        // Written anew, or not meant for the upstream. `Expect` is ours: we ask for the body when we want it.
+        // Written anew, or not meant for the upstream.
         _ => false,
     }
+}
+
+/// Writes the trailers among `fields` but those that would say something else about the message, its sender or
+/// its limits than the head did (RFC 9110, 6.5.1), and the field `withheld`.
+pub(super) fn write_trailers(output: &mut Vec<u8>, fields: &[Field<'_>], withheld: &str) {
+    let is_passed_on = |field: &&Field<'_>| {
+        Role::of(field.name) == Role::Other && !field.name.eq_ignore_ascii_case(withheld)
+    };
+    fields.iter().filter(is_passed_on).for_each(|field| write_field(output, field));
 }
 
 fn write_field(output: &mut Vec<u8>, field: &Field<'_>) {
@@ -151,9 +168,9 @@ mod tests {
     fn what_is_for_one_connection_goes_no_further() {
         let request = "POST /a%2Fb//../?x#y HTTP/1.1\r\nhost: api\r\nConnection: close, X-Private\r\n\
             Connection: host,content-length\r\nContent-Length: 3\r\nX-PRIVATE: 1\r\nKeep-Alive: timeout=5\r\n\
-            Proxy-Connection: keep-alive\r\nTE: trailers\r\nTrailer: x\r\nUpgrade: websocket\r\n\
-            Expect: 100-continue\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-aPi-kEy: 1\r\n\r\n";
-        let expected = "POST /a%2Fb//../?x#y HTTP/1.1\r\nHost: api\r\nX-aPi-kEy: 1\r\nContent-Length: 3\r\n\
+            Proxy-Connection: keep-alive\r\nTE: gzip, trailers;q=1\r\nTrailer: x\r\nUpgrade: websocket\r\n\
+            Expect: something\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-aPi-kEy: 1\r\n\r\n";
+        let expected = "POST /a%2Fb//../?x#y HTTP/1.1\r\nHost: api\r\nTrailer: x\r\nX-aPi-kEy: 1\r\nContent-Length: 3\r\n\
             X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: api\r\nX-Forwarded-Proto: http\r\n\r\n";
         assert_eq!(forwarded(request), expected);
     }
@@ -174,14 +191,14 @@ mod tests {
             ("http://api.example:81/a%2Fb?c=%20", "GET /a%2Fb?c=%20 HTTP/1.1\r\nHost: api.example:81\r\n"),
             ("HTTP://api.example", "GET / HTTP/1.1\r\nHost: api.example\r\n"),
             ("http://api.example?x", "GET /?x HTTP/1.1\r\nHost: api.example\r\n"),
-            ("http://user@api.example/", "GET / HTTP/1.1\r\nHost: api.example\r\n"),
             ("*", "GET * HTTP/1.1\r\nHost: other\r\n"),
         ];
         for (target, expected) in cases {
             let request = format!("GET {target} HTTP/1.1\r\nHost: other\r\n\r\n");
             assert!(forwarded(&request).starts_with(expected), "{target}");
         }
-        for invalid in ["api.example:80", "a", "https://api.example/", "http://", "http:///a", "ftp://a/"] {
+        let invalid = ["api:80", "a", "https://a/", "http://", "http:///a", "ftp://a/", "http://user@a/"];
+        for invalid in invalid {
             assert_eq!(target(invalid), None, "{invalid}");
         }
     }

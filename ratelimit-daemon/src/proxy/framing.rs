@@ -1,12 +1,15 @@
 //! Where a message's body ends.
 
 use bytes::{Buf, BytesMut};
+use memchr::memmem;
+
+const LINE_END: &[u8] = b"\r\n";
 
 /// Longest line between chunks.
 const MAX_CHUNK_LINE: usize = 1_024;
 
-/// Most lines after the last chunk.
-const MAX_TRAILERS: u32 = 100;
+/// Longest trailer section, in bytes.
+const MAX_TRAILERS: usize = 8 << 10;
 
 /// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) enum Framing {
 pub(super) enum Piece {
     /// So many bytes at the start of the input, 1 or more, are its content.
     Data(usize),
+    /// So many bytes at the start of the input are its trailer section, with the empty line that ends it.
+    Trailers(usize),
     /// Nothing before there is more input.
     More,
     /// Its end.
@@ -50,8 +55,8 @@ enum Chunk {
     Data(u64),
     /// Before the line end after a chunk.
     LineEnd,
-    /// After the last chunk: lines that are thrown away, up to an empty one.
-    Trailers(u32),
+    /// After the last chunk: the trailer section.
+    Trailers,
     End,
 }
 
@@ -65,7 +70,8 @@ impl Body {
         matches!(self.framing, Framing::UntilClose)
     }
 
-    /// What comes next. Whatever is not content is taken off `input`; content is for the caller to take off.
+    /// What comes next. Content and trailers are for the caller to take off `input`; everything else is taken
+    /// off here.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Malformed> {
         match &mut self.framing {
             Framing::Length(0) => Ok(Piece::End),
@@ -90,7 +96,15 @@ impl Chunk {
                 Self::Data(0) => *self = Self::LineEnd,
                 Self::Data(left) => return Ok(content(left, input)),
                 Self::End => return Ok(Piece::End),
-                Self::Size | Self::LineEnd | Self::Trailers(_) => {
+                Self::Trailers => {
+                    let Some(len) = trailers(input)? else { return Ok(Piece::More) };
+                    *self = Self::End;
+                    if len > LINE_END.len() {
+                        return Ok(Piece::Trailers(len));
+                    }
+                    input.advance(len);
+                }
+                Self::Size | Self::LineEnd => {
                     let Some(len) = line(input)? else { return Ok(Piece::More) };
                     *self = self.after(input.get(..len).unwrap_or_default())?;
                     input.advance(len + 2);
@@ -103,12 +117,10 @@ impl Chunk {
     fn after(self, line: &[u8]) -> Result<Self, Malformed> {
         match self {
             Self::Size => Ok(match size(line)? {
-                0 => Self::Trailers(0),
+                0 => Self::Trailers,
                 size => Self::Data(size),
             }),
             Self::LineEnd if line.is_empty() => Ok(Self::Size),
-            Self::Trailers(_) if line.is_empty() => Ok(Self::End),
-            Self::Trailers(lines) if lines < MAX_TRAILERS => Ok(Self::Trailers(lines + 1)),
             _ => Err(Malformed),
         }
     }
@@ -127,11 +139,26 @@ fn line(input: &[u8]) -> Result<Option<usize>, Malformed> {
     }
 }
 
+/// Length of the trailer section at the start of `input`; `None` if it is not complete.
+fn trailers(input: &[u8]) -> Result<Option<usize>, Malformed> {
+    const END: &[u8] = b"\r\n\r\n";
+    if input.starts_with(LINE_END) {
+        return Ok(Some(LINE_END.len()));
+    }
+    let end = memmem::find(input.get(..MAX_TRAILERS).unwrap_or(input), END);
+    match end {
+        None if input.len() >= MAX_TRAILERS => Err(Malformed),
+        end => Ok(end.map(|end| end + END.len())),
+    }
+}
+
 /// The hexadecimal number before the extensions, which are ignored.
 fn size(line: &[u8]) -> Result<u64, Malformed> {
     let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, rest) = line.split_at_checked(end).ok_or(Malformed)?;
-    let has_valid_end = matches!(rest.trim_ascii_start(), [] | [b';', ..]);
+    // RFC 9112, 7.1.1: blanks may stand before an extension, and nowhere else.
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let has_valid_end = rest.is_empty() || rest.iter().find(|byte| !is_blank(byte)) == Some(&b';');
     if !has_valid_end || !(1..=15).contains(&digits.len()) {
         return Err(Malformed);
     }
@@ -144,13 +171,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The content of `stream`, which arrives in parts of `step` bytes, and what follows the body.
+    /// The content of `stream` and the trailers behind it, which arrives in parts of `step` bytes, and what follows the body.
     fn read(framing: Framing, stream: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>), Malformed> {
         let (mut body, mut input, mut content) = (Body::new(framing), BytesMut::new(), Vec::new());
         let mut parts = stream.chunks(step);
         loop {
             match body.next(&mut input)? {
-                Piece::Data(len) => content.extend_from_slice(&input.split_to(len)),
+                Piece::Data(len) | Piece::Trailers(len) => content.extend_from_slice(&input.split_to(len)),
                 Piece::End => break,
                 Piece::More => match parts.next() {
                     Some(part) => input.extend_from_slice(part),
@@ -163,16 +190,17 @@ mod tests {
 
     #[test]
     fn a_chunked_body_ends_with_its_last_chunk() {
-        let stream = b"3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n1 \r\n!\r\n0\r\nTrailer: x\r\n\r\nGET";
+        let stream = b"3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n1\t ;\r\n!\r\n0\r\nA: x\r\n\r\nGET";
         for step in 1..stream.len() {
-            let expected = (b"abc0123456789!".to_vec(), b"GET".to_vec());
+            let expected = (b"abc0123456789!A: x\r\n\r\n".to_vec(), b"GET".to_vec());
             assert_eq!(read(Framing::Chunked, stream, step), Ok(expected), "{step}");
         }
     }
 
     #[test]
     fn malformed_chunks_are_refused() {
-        let cases: [&[u8]; 11] = [
+        let cases: [&[u8]; 12] = [
+            b"1 \r\n",
             b"\r\n",
             b"x\r\n",
             b"-1\r\n",
@@ -190,7 +218,7 @@ mod tests {
         }
         let endless = vec![b'1'; MAX_CHUNK_LINE];
         assert_eq!(read(Framing::Chunked, &endless, 100), Err(Malformed));
-        let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(101)].concat();
+        let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(MAX_TRAILERS / 6 + 1)].concat();
         assert_eq!(read(Framing::Chunked, &trailers, 100), Err(Malformed));
     }
 

@@ -1,6 +1,7 @@
 //! Which key a request carries.
 
-use super::head::{Field, Role};
+use super::head::Field;
+use super::role::Role;
 use crate::config::Keys;
 use crate::policy::{Key, Policy};
 use std::cell::{Ref, RefCell};

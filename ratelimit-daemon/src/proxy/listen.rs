@@ -13,8 +13,8 @@ pub(super) const BACKLOG: i32 = 65_535;
 /// Listeners for every worker, each with all addresses.
 #[derive(Debug)]
 pub struct Listeners {
-    workers: Vec<Vec<TcpListener>>,
-    addresses: Vec<SocketAddr>,
+    pub(super) workers: Vec<Vec<TcpListener>>,
+    pub(super) addresses: Vec<SocketAddr>,
 }
 
 impl Listeners {

@@ -6,9 +6,10 @@
 //!
 //! A client's connection is one task and a request on it costs no other: [`conversation`] reads heads and judges
 //! them ([`admission`]), [`exchange`] sends a request over a connection that it borrows from the worker's
-//! [`upstream`] pool, and passes the response back. Heads are parsed where they lie ([`head`]) and written anew
-//! ([`forward`]), field by field in the sender's spelling; bodies are framed anew ([`framing`], [`relay`]). So
-//! nothing ambiguous passes, and a request allocates nothing once its connection's buffers have grown.
+//! [`upstream`] pool, while [`response`] passes back what comes. Heads are parsed where they lie ([`head`]), looked
+//! through once ([`survey`]) and written anew ([`forward`]), field by field in the sender's spelling; bodies are
+//! framed anew ([`framing`], [`relay`]). So nothing ambiguous passes, and a request allocates nothing once its
+//! connection's buffers have grown.
 #![forbid(unsafe_code)]
 
 mod admission;
@@ -25,6 +26,11 @@ mod listen;
 mod pace;
 mod refusal;
 mod relay;
+mod response;
+mod role;
+mod survey;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod worker;
 
@@ -55,7 +61,7 @@ pub struct Shared {
 }
 
 /// Serves on `listeners` until `shutdown` becomes true and the open requests are answered or the drain
-/// timeout is over.
+/// timeout is over. A thread that fails ends the others in the same way.
 pub fn serve(listeners: Listeners, shared: Shared, shutdown: watch::Receiver<bool>) -> Result<()> {
     let common = Arc::new(Common::default());
     let mut threads = Vec::new();

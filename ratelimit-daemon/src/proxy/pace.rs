@@ -76,6 +76,11 @@ impl Pace {
         self.late.set(false);
     }
 
+    /// The present wait begins anew.
+    pub(super) fn renew(&self) {
+        self.enter(self.phase.get());
+    }
+
     /// The first or more bytes of a head came.
     pub(super) fn note_head(&self) {
         if self.phase.get() == Phase::Idle {

@@ -1,6 +1,8 @@
 //! Bodies on their way: as they come, whatever their size, never held whole.
 
+use super::forward;
 use super::framing::{Body, Malformed, Piece};
+use super::head::{MAX_FIELDS, parse_trailers};
 use super::pace::Pace;
 use bytes::{Buf, BytesMut};
 use std::io::Write;
@@ -44,6 +46,8 @@ pub(super) struct Sink<'a, 'stream> {
     pub(super) output: &'a mut Vec<u8>,
     /// Whether the body goes on in chunks.
     pub(super) is_chunked: bool,
+    /// The name of a field that trailers may not have; empty for none.
+    pub(super) withheld: &'a str,
 }
 
 /// Passes on what `sink` has to write and the rest of `body`.
@@ -64,6 +68,11 @@ pub(super) async fn relay(
             Piece::Data(len) => {
                 sink.append(source.input.get(..len).unwrap_or_default());
                 source.input.advance(len);
+            }
+            Piece::Trailers(len) => {
+                sink.end_with(source.input.get(..len).unwrap_or_default())?;
+                source.input.advance(len);
+                return sink.flush(pace).await;
             }
             Piece::More => {
                 sink.flush(pace).await?;
@@ -103,6 +112,18 @@ impl Sink<'_, '_> {
         } else {
             self.output.extend_from_slice(content);
         }
+    }
+
+    /// Ends the body with what may be passed on of `trailers`.
+    fn end_with(&mut self, trailers: &[u8]) -> Result<(), Broken> {
+        let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let fields = parse_trailers(trailers, &mut room).map_err(|_| Broken::Malformed)?;
+        if self.is_chunked {
+            self.output.extend_from_slice(b"0\r\n");
+            forward::write_trailers(self.output, fields, self.withheld);
+            self.output.extend_from_slice(b"\r\n");
+        }
+        Ok(())
     }
 
     async fn flush(&mut self, pace: &Pace) -> Result<(), Broken> {

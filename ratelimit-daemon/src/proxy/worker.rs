@@ -32,12 +32,24 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// What the workers share beside [`Shared`].
 #[derive(Debug, Default)]
 pub(super) struct Common {
+    /// Whether a worker has ended: then all do.
+    has_ended: watch::Sender<bool>,
     /// Client connections of all workers.
     connections: AtomicUsize,
     /// Whether connections are being turned away: one line in the log for each change.
     is_full: AtomicBool,
     /// Whether the upstream could be reached when it was last tried.
     pub(super) health: Health,
+}
+
+/// The end of a worker, however it comes. Its listeners would go on to take their share of the clients, so
+/// none can be missing for long: the others answer what is open and end too.
+struct End<'a>(&'a Common);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended.send_replace(true);
+    }
 }
 
 /// What the connections of one thread share.
@@ -64,6 +76,7 @@ impl Worker {
         listeners: Vec<TcpListener>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<()> {
+        let _end = End(common);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -100,8 +113,12 @@ impl Worker {
             accepting.push(spawn_local(self.clone().accept(listener)));
         }
         let sweeping = spawn_local(self.clone().sweep());
+        let mut ended = self.common.has_ended.subscribe();
         // An error says that whoever could stop the proxy is gone: stop.
-        let _ = shutdown.wait_for(|stop| *stop).await;
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
         self.is_stopping.set(true);
         self.stop.notify_waiters();
         for task in accepting {

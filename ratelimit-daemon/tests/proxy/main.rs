@@ -3,14 +3,17 @@
 // In a test a panic is the report, in its helpers too; and nobody but the test runner calls what is here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod ambiguous;
 mod client;
 mod connections;
 mod credits;
 mod fields;
 mod forwarding;
 mod host;
+mod interim;
 mod limits;
 mod origin;
 mod refusals;
 mod rules;
+mod smuggling;
 mod upstream_failures;
