@@ -1,22 +1,18 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
-use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, Proxy, Upstream, rules};
+use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, proxy, rules};
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
 use crate::rules::Rules;
 use http::{HeaderName, header};
 use ratelimit_common::flow::FlowState;
 use ratelimit_common::http::{MAX_NAME, MIN_NAME};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 const DEFAULT_KEY_FILE: &str = "/etc/ratelimitd/keys.toml";
-const SECONDS: RangeInclusive<u32> = 1..=86_400;
-const WORKERS: RangeInclusive<u32> = 1..=1_024;
-const CONNECTIONS: RangeInclusive<u32> = 1..=1 << 20;
 const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
 const MAX_INTERFACE_NAME: usize = 15;
@@ -43,7 +39,7 @@ const OTHER_FIELDS: &[HeaderName] = &[
 
 pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refused> {
     let action = top.or("action", Action::Reset, |field| field.one_of(ACTIONS));
-    let proxy = top.section("proxy", proxy);
+    let proxy = top.section("proxy", proxy::decode);
     let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
     let kernel = top.section("kernel", |section| kernel(section, listen));
     let keys = top.section("keys", |section| keys(section, directory));
@@ -54,72 +50,6 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     let rules = rules::rules(top);
     let tiers = tiers(top, &rules);
     Ok(Config { action, proxy: proxy?, kernel, keys, headers, rules, tiers })
-}
-
-fn proxy(section: &Section<'_>) -> Result<Proxy, Refused> {
-    let listen = section.required("listen", "one address or more, such as [\"0.0.0.0:8080\"]", listen);
-    let addresses = listen.as_deref().unwrap_or_default();
-    let upstream = section.required("upstream", "the API server's host:port, such as \"127.0.0.1:9000\"", {
-        |field| upstream(field, addresses)
-    });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let seconds = |name, default| {
-        let seconds = section.or(name, default, |field| field.whole(SECONDS));
-        Duration::from_secs(seconds.into())
-    };
-    Ok(Proxy {
-        workers: section
-            .optional("workers", |field| field.whole(WORKERS))
-            .map_or(cores, |count| count as usize),
-        max_connections: section.or("max_connections", 65_536, |field| field.whole(CONNECTIONS)) as usize,
-        head_timeout: seconds("head_timeout_seconds", 10),
-        idle_timeout: seconds("idle_timeout_seconds", 60),
-        connect_timeout: seconds("connect_timeout_seconds", 2),
-        response_timeout: seconds("response_timeout_seconds", 30),
-        drain_timeout: seconds("drain_timeout_seconds", 10),
-        listen: listen?,
-        upstream: upstream?,
-    })
-}
-
-fn listen(field: &Field<'_>) -> Result<Vec<SocketAddr>, Refused> {
-    let addresses = field.each_once(|item| {
-        let address: SocketAddr = item.parsed(|text| {
-            text.parse().map_err(|_| {
-                format!(
-                    "{text:?} is not a socket address; write address:port, such as \"0.0.0.0:8080\" or \
-                     \"[::]:8080\""
-                )
-            })
-        })?;
-        if address.port() == 0 {
-            return Err(item.refuse("port 0 is not allowed; allowed: 1 to 65535"));
-        }
-        Ok(address)
-    })?;
-    if addresses.is_empty() {
-        return Err(field.refuse("empty; write one address or more, such as [\"0.0.0.0:8080\"]"));
-    }
-    Ok(addresses)
-}
-
-/// The upstream, which must not be the proxy itself.
-fn upstream(field: &Field<'_>, listen: &[SocketAddr]) -> Result<Upstream, Refused> {
-    let upstream: Upstream = field.parsed(str::parse)?;
-    let host: Option<IpAddr> = upstream.host.parse().ok();
-    let is_self = |address: &SocketAddr| {
-        let any = address.ip().is_unspecified();
-        let reaches = |host: IpAddr| {
-            host == address.ip() || any && host.is_loopback() && host.is_ipv4() == address.is_ipv4()
-        };
-        address.port() == upstream.port && host.is_some_and(reaches)
-    };
-    match listen.iter().find(|address| is_self(address)) {
-        Some(address) => Err(field.refuse(format_args!(
-            "{upstream} is the proxy's own listener {address}; write the address of the API server"
-        ))),
-        None => Ok(upstream),
-    }
 }
 
 /// The section `kernel`. `listen` is where the proxy listens, if that is known.

@@ -4,20 +4,20 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod proxy;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
+pub use proxy::Proxy;
 pub use upstream::Upstream;
 
 use crate::document::{self, Problems};
 use crate::policy::Tiers;
 use crate::rules::Rules;
 use http::HeaderName;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Everything that the configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,29 +79,6 @@ pub enum Missing {
     Reject,
     /// It is forwarded, unlimited.
     Pass,
-}
-
-/// The listener and the upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// Where clients connect: one address or more, none twice, no port 0.
-    pub listen: Vec<SocketAddr>,
-    /// The API server.
-    pub upstream: Upstream,
-    /// Threads, each with a listener of its own (1 to 1,024).
-    pub workers: usize,
-    /// Client connections at once, over all workers (1 to 1,048,576).
-    pub max_connections: usize,
-    /// Within this time of its first byte, or of the connection's start, a request's head must be there.
-    pub head_timeout: Duration,
-    /// A connection on which no request begins for this long is closed.
-    pub idle_timeout: Duration,
-    /// Longest attempt to connect to the upstream.
-    pub connect_timeout: Duration,
-    /// Longest wait for the head of the upstream's response.
-    pub response_timeout: Duration,
-    /// Longest wait for open requests when the daemon stops.
-    pub drain_timeout: Duration,
 }
 
 /// Enforcement in the kernel.

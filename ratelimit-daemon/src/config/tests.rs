@@ -1,6 +1,7 @@
 use super::*;
 use crate::policy::Limits;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn parse(text: &str) -> Result<Config, Problems> {
     let path = Path::new("/etc/x.toml");
@@ -27,6 +28,12 @@ fn the_defaults() {
     assert!(config.proxy.workers >= 1);
     assert_eq!(config.proxy.max_connections, 65_536);
     assert_eq!(config.proxy.head_timeout, Duration::from_secs(10));
+    assert_eq!(
+        (config.proxy.max_head, config.proxy.upgrades.as_slice()),
+        (65_536, &["websocket".to_owned()][..])
+    );
+    assert_eq!(config.proxy.body_timeout, Duration::from_secs(30));
+    assert_eq!(config.proxy.tunnel_timeout, Duration::from_secs(3_600));
     assert_eq!(config.proxy.idle_timeout, Duration::from_secs(60));
     assert_eq!(config.proxy.connect_timeout, Duration::from_secs(2));
     assert_eq!(config.proxy.response_timeout, Duration::from_secs(30));
@@ -60,7 +67,11 @@ fn every_setting_is_taken_over() {
         upstream = 'api.internal:1'
         workers = 3
         max_connections = 4
+        max_head_bytes = 4096
+        upgrades = ['WebSocket', 'other']
         head_timeout_seconds = 5
+        body_timeout_seconds = 14
+        tunnel_timeout_seconds = 15
         idle_timeout_seconds = 6
         connect_timeout_seconds = 7
         response_timeout_seconds = 8
@@ -100,6 +111,10 @@ fn every_setting_is_taken_over() {
             upstream: Upstream { host: "api.internal".to_owned(), port: 1 },
             workers: 3,
             max_connections: 4,
+            max_head: 4096,
+            upgrades: vec!["websocket".to_owned(), "other".to_owned()],
+            body_timeout: Duration::from_secs(14),
+            tunnel_timeout: Duration::from_secs(15),
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(7),
@@ -145,7 +160,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 35, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 39, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -284,6 +299,16 @@ fn upstreams() {
         let told = upstream(itself).expect_err(itself).to_string();
         assert!(told.contains(&format!("{itself} is the proxy's own listener {listener}")), "{told}");
     }
+}
+
+#[test]
+fn protocols_to_change_to() {
+    assert!(parse(&with("upgrades = []")).unwrap().proxy.upgrades.is_empty());
+    assert_refused(
+        &with("upgrades = ['H2C', 'a b']"),
+        "/etc/x.toml:4: proxy.upgrades: \"H2C\" would carry requests past the limits; leave it out\n\
+         /etc/x.toml:4: proxy.upgrades: \"a b\" is not the name of a protocol; write one such as \"websocket\"",
+    );
 }
 
 #[test]

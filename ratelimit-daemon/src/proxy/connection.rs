@@ -86,8 +86,8 @@ pub(super) async fn serve(place: Place, client: Client, stream: TcpStream) {
             }
             match timer.poll_over(&client.pace, cx) {
                 Poll::Pending => return Poll::Pending,
-                // The request finds that the upstream is late, and answers.
-                Poll::Ready(Phase::Upstream) => {}
+                // The request finds who is late, and answers.
+                Poll::Ready(Phase::Body | Phase::Upstream) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
             }
         }

@@ -5,7 +5,7 @@ use super::connection::Client;
 use super::exchange::{Outcome, Plan, Side, exchange};
 use super::forward;
 use super::framing::Framing;
-use super::head::{MAX_HEAD, NoHead, RequestHead, Room, may_be_complete};
+use super::head::{NoHead, RequestHead, Room, may_be_complete};
 use super::pace::Phase;
 use super::refusal::{Connection, Manner, Reason, Refusal};
 use super::survey::Survey;
@@ -110,12 +110,14 @@ impl Conversation {
 
     /// Looks for a request in the input, of which the first `seen` bytes were not enough.
     fn find(&mut self, seen: usize) -> Found {
-        let is_full = self.input.len() >= MAX_HEAD;
+        let most = self.client.worker.shared.config.proxy.max_head;
+        let is_full = self.input.len() >= most;
         if self.input.is_empty() || (!is_full && !may_be_complete(&self.input, seen)) {
             return Found::Nothing;
         }
         let mut room = Room::new();
         let reason = match RequestHead::parse(&self.input, &mut room) {
+            Ok(head) if head.len > most => Reason::HeadTooLarge,
             Ok(head) => {
                 let (len, found) = Self::judge(&self.client, &head, &mut self.request, &mut self.output);
                 self.input.advance(len);
@@ -141,8 +143,11 @@ impl Conversation {
         let now = clock::now();
         let keeps_alive = survey.keeps_alive(head.is_http_11) && !client.worker.is_stopping.get();
         let is_head = head.method == "HEAD";
+        let config = &client.worker.shared.config.proxy;
         match admit(client, head, &survey, now) {
             Ok((framing, standing)) => {
+                let may_upgrade = head.is_http_11 && framing == Framing::Length(0);
+                let upgrade = survey.upgrade(&config.upgrades).filter(|_| may_upgrade);
                 let plan = Plan {
                     standing,
                     framing,
@@ -151,14 +156,16 @@ impl Conversation {
                     is_head,
                     is_http_11: head.is_http_11,
                     expects_continue: survey.expects_continue && head.is_http_11,
+                    upgrades: upgrade.is_some(),
                     may_repeat: matches!(
                         head.method,
                         "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
                     ),
                 };
                 request.clear();
-                let host = &client.worker.pool.host;
-                forward::write_request(request, head, &survey, framing, &client.address, host);
+                let default_host = &client.worker.pool.host;
+                let onward = forward::Onward { framing, upgrade, address: &client.address, default_host };
+                forward::write_request(request, head, &survey, &onward);
                 (head.len, Found::Admitted(plan))
             }
             Err(refusal) => {
@@ -197,6 +204,7 @@ impl Conversation {
             Outcome::Done(after) => return Ok(after),
             Outcome::Gone => return Err(Gone),
             Outcome::Malformed => Reason::BadRequest("The request body is malformed."),
+            Outcome::Late => Reason::BodyTimeout,
             Outcome::Failed(failure) => Reason::Upstream(failure),
             Outcome::Repeat => Reason::Upstream(Failure::Closed),
         };

@@ -3,8 +3,10 @@
 use super::connection::Client;
 use super::conversation::After;
 use super::framing::{Body, Framing};
+use super::pace::{Late, Phase};
 use super::relay::{Broken, Sink, Source, relay};
 use super::response::{Begun, respond};
+use super::tunnel::tunnel;
 use super::upstream::{Failure, Link};
 use crate::limiter::Standing;
 use bytes::BytesMut;
@@ -31,6 +33,8 @@ pub(super) struct Plan {
     pub(super) may_repeat: bool,
     /// Whether the client waits to be told to send the body.
     pub(super) expects_continue: bool,
+    /// Whether it asks for another protocol that is allowed.
+    pub(super) upgrades: bool,
 }
 
 impl Plan {
@@ -50,6 +54,8 @@ pub(super) enum Outcome {
     Failed(Failure),
     /// The request's body is malformed.
     Malformed,
+    /// The request's body does not come.
+    Late,
     /// One side ended in the middle. The client finds out by the end of its connection.
     Gone,
 }
@@ -75,15 +81,24 @@ pub(super) struct Side<'a> {
 }
 
 /// Sends `request`, which is the head, and the body that comes from the client's `side`, over `link`. The
-/// response goes to the client.
-pub(super) async fn exchange(side: Side<'_>, mut link: Link, plan: &Plan, request: &mut Vec<u8>) -> Outcome {
+/// response goes to the client, and after an upgrade whatever follows.
+pub(super) async fn exchange(
+    mut side: Side<'_>,
+    mut link: Link,
+    plan: &Plan,
+    request: &mut Vec<u8>,
+) -> Outcome {
     let client = side.client;
     link.used = plan.now;
     let call = Call { client, plan, is_sent: Cell::new(false), has_begun: Cell::new(false) };
-    let delivered = pass(&call, side, &mut link, request).await;
+    let delivered = pass(&call, &mut side, &mut link, request).await;
     let is_sent = call.is_sent.get();
     let is_quiet = link.input.is_empty();
     match delivered {
+        Ok(begun) if begun.is_upgraded => {
+            tunnel(side, &mut link, request).await;
+            Outcome::Done(After::Close)
+        }
         Ok(begun) => {
             if begun.link_stays && is_sent && is_quiet {
                 client.worker.pool.give_back(link);
@@ -103,7 +118,7 @@ pub(super) async fn exchange(side: Side<'_>, mut link: Link, plan: &Plan, reques
 /// Passes request and response on, both at once.
 async fn pass(
     call: &Call<'_>,
-    side: Side<'_>,
+    side: &mut Side<'_>,
     link: &mut Link,
     request: &mut Vec<u8>,
 ) -> Result<Begun, Outcome> {
@@ -112,7 +127,7 @@ async fn pass(
     let (mut link_in, mut link_out) = link.stream.split();
     output.clear();
     let mut upload = pin!(async {
-        let source = Source { stream: &mut client_in, input };
+        let source = Source { stream: &mut client_in, input, phase: Phase::Body };
         match send(call, source, &mut link_out, request).await {
             Ok(()) => call.is_sent.set(true),
             // The upstream wants no more of it, and may say why.
@@ -123,7 +138,7 @@ async fn pass(
         hung_up(&client_in).await;
         Outcome::Gone
     });
-    let source = Source { stream: &mut link_in, input: &mut link.input };
+    let source = Source { stream: &mut link_in, input: &mut link.input, phase: Phase::Response };
     let mut download = pin!(respond(call, source, &mut client_out, output));
     let delivered = poll_fn(|cx| {
         // First what is likely to get on: the request, and when it is sent the response.
@@ -137,10 +152,11 @@ async fn pass(
         if !is_first && let Poll::Ready(outcome) = upload.as_mut().poll(cx) {
             return Poll::Ready(Err(outcome));
         }
-        if client.pace.is_late() {
-            return Poll::Ready(Err(Outcome::Failed(Failure::ResponseTimeout)));
+        match client.pace.late() {
+            Some(Late::Client) => Poll::Ready(Err(Outcome::Late)),
+            Some(Late::Upstream) => Poll::Ready(Err(Outcome::Failed(Failure::ResponseTimeout))),
+            None => Poll::Pending,
         }
-        Poll::Pending
     });
     delivered.await
 }
@@ -159,8 +175,8 @@ async fn send(
     let is_chunked = plan.framing == Framing::Chunked;
     // A second key would be one that nobody has judged.
     let withheld = client.worker.shared.config.keys.header.as_str();
-    let sink = Sink { stream: link_out, output: request, is_chunked, withheld };
-    relay(source, sink, Body::new(plan.framing), &client.pace).await
+    let mut sink = Sink { stream: link_out, phase: Phase::Upstream, output: request, is_chunked, withheld };
+    relay(source, &mut sink, Body::new(plan.framing), &client.pace).await
 }
 
 /// Returns when the client has closed its side. A client that sends its next request early is not looked at

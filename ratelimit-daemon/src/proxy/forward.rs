@@ -43,16 +43,25 @@ fn target(target: &str) -> Option<(&str, Option<&str>)> {
     (!authority.is_empty() && is_host(authority.as_bytes())).then_some((path, Some(authority)))
 }
 
-/// Writes the head of a request as the upstream gets it: path and query as sent. `address` is the client's;
-/// `default_host` is for the HTTP/1.0 client that names none.
+/// What a request says further on that its own head does not tell.
+pub(super) struct Onward<'a> {
+    pub(super) framing: Framing,
+    /// The protocol that it asks for.
+    pub(super) upgrade: Option<&'a [u8]>,
+    /// The client's address.
+    pub(super) address: &'a str,
+    /// For the HTTP/1.0 client that names no host.
+    pub(super) default_host: &'a str,
+}
+
+/// Writes the head of a request as the upstream gets it: path and query as sent.
 pub(super) fn write_request(
     output: &mut Vec<u8>,
     head: &RequestHead<'_, '_>,
     survey: &Survey<'_>,
-    framing: Framing,
-    address: &str,
-    default_host: &str,
+    onward: &Onward<'_>,
 ) {
+    let Onward { framing, upgrade, address, default_host } = *onward;
     let (path, host) = target(head.target).unwrap_or((head.target, None));
     let host = host.map(str::as_bytes).or(survey.host).unwrap_or(default_host.as_bytes());
     write(output, &[head.method.as_bytes(), b" "]);
@@ -67,7 +76,9 @@ pub(super) fn write_request(
     if survey.expects_continue && head.is_http_11 && framing != Framing::Length(0) {
         output.extend_from_slice(b"Expect: 100-continue\r\n");
     }
-    if survey.takes_trailers && head.is_http_11 {
+    if let Some(protocol) = upgrade {
+        write_upgrade(output, protocol);
+    } else if survey.takes_trailers && head.is_http_11 {
         output.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
     output.extend_from_slice(b"X-Forwarded-For: ");
@@ -77,6 +88,11 @@ pub(super) fn write_request(
     }
     let rest = b"\r\nX-Forwarded-Proto: http\r\n\r\n";
     write(output, &[address.as_bytes(), b"\r\nX-Forwarded-Host: ", host, rest]);
+}
+
+/// Writes the fields of a message that asks for `protocol`, or changes to it.
+pub(super) fn write_upgrade(output: &mut Vec<u8>, protocol: &[u8]) {
+    write(output, &[b"Connection: Upgrade\r\nUpgrade: ", protocol, b"\r\n"]);
 }
 
 /// The framing anew: the one that we read by. A request without a body says so only if it did.
@@ -160,7 +176,8 @@ mod tests {
         let survey = Survey::of(head.fields);
         let framing = framing(&head, &survey).expect("no problem");
         let mut output = Vec::new();
-        write_request(&mut output, &head, &survey, framing, "192.0.2.1", "api:80");
+        let onward = Onward { framing, upgrade: None, address: "192.0.2.1", default_host: "api:80" };
+        write_request(&mut output, &head, &survey, &onward);
         String::from_utf8(output).expect("text")
     }
 

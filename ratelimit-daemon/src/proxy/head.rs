@@ -6,7 +6,7 @@
 use memchr::memchr_iter;
 use std::mem::MaybeUninit;
 
-/// Largest head, in bytes.
+/// Largest head of a response, in bytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// Most fields of a head or a trailer section.

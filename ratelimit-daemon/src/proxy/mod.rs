@@ -31,6 +31,7 @@ mod role;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upstream;
 mod worker;
 

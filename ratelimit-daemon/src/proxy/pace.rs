@@ -23,10 +23,14 @@ pub(super) enum Phase {
     Head,
     /// The next request.
     Idle,
-    /// The head of the upstream's response, or the client's request body before it.
+    /// More of the client's request body, before the response begins.
+    Body,
+    /// The upstream: to take the request, or to send the head of its response.
     Upstream,
     /// The rest of the response: on either side something must move.
     Response,
+    /// Anything, from either side of a connection that speaks another protocol.
+    Tunnel,
     /// The client's end of the connection, after ours is closed.
     Closing,
 }
@@ -40,6 +44,15 @@ pub(super) enum Strike {
     Over(Phase),
 }
 
+/// Whom a request waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// The client, for the rest of its body.
+    Client,
+    /// The upstream.
+    Upstream,
+}
+
 /// A connection's present wait. Times are nanoseconds of [`crate::clock::now`].
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -48,24 +61,31 @@ pub(super) struct Pace {
     due: Cell<Option<u64>>,
     /// Whether bytes of a body came or went since the wait was last prolonged.
     moved: Cell<bool>,
-    /// Whether the upstream has taken too long.
-    late: Cell<bool>,
-    limits: [u64; 5],
+    /// Who has taken too long, if a request waits to answer that.
+    late: Cell<Option<Late>>,
+    limits: [u64; 7],
 }
 
 impl Pace {
     /// The pace of a new connection.
     pub(super) fn new(proxy: &Proxy) -> Self {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let limits =
-            [proxy.head_timeout, proxy.idle_timeout, proxy.response_timeout, proxy.idle_timeout, CLOSING];
-        Self {
-            phase: Cell::new(Phase::Head),
-            due: Cell::new(None),
-            moved: Cell::new(false),
-            late: Cell::new(false),
-            limits: limits.map(nanoseconds),
-        }
+        let limits = [
+            proxy.head_timeout,
+            proxy.idle_timeout,
+            proxy.body_timeout,
+            proxy.response_timeout,
+            proxy.idle_timeout,
+            proxy.tunnel_timeout,
+            CLOSING,
+        ];
+        Self::with(limits.map(nanoseconds))
+    }
+
+    /// Waits so long in each phase, in the order of [`Phase`].
+    fn with(limits: [u64; 7]) -> Self {
+        let (phase, due) = (Cell::new(Phase::Head), Cell::new(None));
+        Self { phase, due, moved: Cell::new(false), late: Cell::new(None), limits }
     }
 
     /// From now on `phase` is waited for.
@@ -73,12 +93,21 @@ impl Pace {
         self.phase.set(phase);
         self.due.set(None);
         self.moved.set(false);
-        self.late.set(false);
+        self.late.set(None);
     }
 
     /// The present wait begins anew.
     pub(super) fn renew(&self) {
         self.enter(self.phase.get());
+    }
+
+    /// A request on its way now waits for `phase`, if that is the client's body or the upstream. Once the response
+    /// has begun it is the response that has to move.
+    pub(super) fn turn(&self, phase: Phase) {
+        let is_before_response = |phase| matches!(phase, Phase::Body | Phase::Upstream);
+        if is_before_response(phase) && is_before_response(self.phase.get()) {
+            self.enter(phase);
+        }
     }
 
     /// The first or more bytes of a head came.
@@ -106,8 +135,8 @@ impl Pace {
         }
     }
 
-    /// Whether the upstream has taken too long for its response.
-    pub(super) fn is_late(&self) -> bool {
+    /// Who has taken too long for a request on its way.
+    pub(super) fn late(&self) -> Option<Late> {
         self.late.get()
     }
 
@@ -125,21 +154,27 @@ impl Pace {
             return Strike::Later(due);
         }
         // A slow body is no stalled one. A head has to be complete, however it moves.
-        if self.moved.get() && matches!(phase, Phase::Upstream | Phase::Response) {
+        if self.moved.get() && matches!(phase, Phase::Body | Phase::Response | Phase::Tunnel) {
             return Strike::Later(self.prolong(now));
         }
-        self.late.set(phase == Phase::Upstream);
+        self.late.set(match phase {
+            Phase::Body => Some(Late::Client),
+            Phase::Upstream => Some(Late::Upstream),
+            _ => None,
+        });
         self.due.set(Some(u64::MAX));
         Strike::Over(phase)
     }
 
     fn prolong(&self, now: u64) -> u64 {
-        let [head, idle, upstream, response, closing] = self.limits;
+        let [head, idle, body, upstream, response, tunnel, closing] = self.limits;
         let limit = match self.phase.get() {
             Phase::Head => head,
             Phase::Idle => idle,
+            Phase::Body => body,
             Phase::Upstream => upstream,
             Phase::Response => response,
+            Phase::Tunnel => tunnel,
             Phase::Closing => closing,
         };
         let due = now.saturating_add(limit);
@@ -152,21 +187,9 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Upstream;
 
     fn pace() -> Pace {
-        let seconds = Duration::from_nanos;
-        Pace::new(&Proxy {
-            listen: Vec::new(),
-            upstream: Upstream { host: "localhost".to_owned(), port: 1 },
-            workers: 1,
-            max_connections: 1,
-            head_timeout: seconds(10),
-            idle_timeout: seconds(60),
-            connect_timeout: seconds(2),
-            response_timeout: seconds(30),
-            drain_timeout: seconds(1),
-        })
+        Pace::with([10, 60, 20, 30, 60, 90, 2])
     }
 
     #[test]
@@ -193,7 +216,7 @@ mod tests {
         let pace = pace();
         pace.hurry(0);
         assert_eq!(pace.due(|| 0), 10, "sooner already");
-        let pace = Pace { limits: [u64::MAX; 5], ..self::pace() };
+        let pace = Pace::with([u64::MAX; 7]);
         pace.hurry(7);
         assert_eq!(pace.due(|| 0), 7 + HURRY_NS);
         pace.enter(Phase::Upstream);
@@ -205,16 +228,35 @@ mod tests {
     fn a_moving_body_gets_more_time_and_a_stalled_one_does_not() {
         let pace = pace();
         pace.enter(Phase::Upstream);
-        assert_eq!(pace.due(|| 0), 30);
+        pace.turn(Phase::Body);
+        assert_eq!(pace.due(|| 0), 20);
         pace.note_moved();
-        assert_eq!(pace.strike(30), Strike::Later(60));
-        assert_eq!(pace.strike(60), Strike::Over(Phase::Upstream));
-        assert!(pace.is_late());
+        assert_eq!(pace.strike(20), Strike::Later(40));
+        assert_eq!(pace.strike(40), Strike::Over(Phase::Body));
+        assert_eq!(pace.late(), Some(Late::Client));
         pace.enter(Phase::Response);
-        assert!(!pace.is_late());
+        assert_eq!(pace.late(), None);
         assert_eq!(pace.due(|| 60), 120);
         pace.note_moved();
         assert_eq!(pace.strike(120), Strike::Later(180));
         assert_eq!(pace.strike(180), Strike::Over(Phase::Response));
+    }
+
+    #[test]
+    fn an_upstream_that_is_waited_for_gets_no_more_time_by_what_the_client_sends() {
+        let pace = pace();
+        pace.enter(Phase::Upstream);
+        assert_eq!(pace.due(|| 0), 30);
+        pace.note_moved();
+        assert_eq!(pace.strike(30), Strike::Over(Phase::Upstream));
+        assert_eq!(pace.late(), Some(Late::Upstream));
+    }
+
+    #[test]
+    fn after_the_response_has_begun_the_body_is_not_waited_for() {
+        let pace = pace();
+        pace.enter(Phase::Response);
+        pace.turn(Phase::Body);
+        assert_eq!(pace.due(|| 0), 60);
     }
 }

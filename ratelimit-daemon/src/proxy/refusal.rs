@@ -21,6 +21,8 @@ pub(super) enum Reason {
     BadRequest(&'static str),
     /// Its head is too large.
     HeadTooLarge,
+    /// Its body does not come.
+    BodyTimeout,
     Upstream(Failure),
 }
 
@@ -87,6 +89,9 @@ impl Reason {
                 "head_too_large",
                 "The request line and fields are too large.",
             ),
+            Self::BodyTimeout => {
+                ("408 Request Timeout", "body_timeout", "The request body did not come in time.")
+            }
             Self::Upstream(failure) => failure_parts(failure),
         }
     }
@@ -190,6 +195,7 @@ mod tests {
             Reason::ConflictingKeys,
             Reason::BadRequest("Words."),
             Reason::HeadTooLarge,
+            Reason::BodyTimeout,
         ];
         let wanted = Headers { ratelimit_fields: true, dry_run: true };
         let date = "Thu, 01 Jan 1970 00:00:00 GMT";

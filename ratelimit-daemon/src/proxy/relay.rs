@@ -3,7 +3,7 @@
 use super::forward;
 use super::framing::{Body, Malformed, Piece};
 use super::head::{MAX_FIELDS, parse_trailers};
-use super::pace::Pace;
+use super::pace::{Pace, Phase};
 use bytes::{Buf, BytesMut};
 use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,11 +37,15 @@ pub(super) struct Source<'a, 'stream> {
     pub(super) stream: &'a mut ReadHalf<'stream>,
     /// What was read and not yet used.
     pub(super) input: &'a mut BytesMut,
+    /// What a read waits for.
+    pub(super) phase: Phase,
 }
 
 /// The side that a body goes to.
 pub(super) struct Sink<'a, 'stream> {
     pub(super) stream: &'a mut WriteHalf<'stream>,
+    /// What a write waits for.
+    pub(super) phase: Phase,
     /// What is to be written first: the head. Empty afterwards.
     pub(super) output: &'a mut Vec<u8>,
     /// Whether the body goes on in chunks.
@@ -53,7 +57,7 @@ pub(super) struct Sink<'a, 'stream> {
 /// Passes on what `sink` has to write and the rest of `body`.
 pub(super) async fn relay(
     mut source: Source<'_, '_>,
-    mut sink: Sink<'_, '_>,
+    sink: &mut Sink<'_, '_>,
     mut body: Body,
     pace: &Pace,
 ) -> Result<(), Broken> {
@@ -63,6 +67,7 @@ pub(super) async fn relay(
                 sink.flush(pace).await?;
                 let content = source.input.get(..len).unwrap_or_default();
                 sink.stream.write_all(content).await.map_err(|_| Broken::Sink)?;
+                pace.note_moved();
                 source.input.advance(len);
             }
             Piece::Data(len) => {
@@ -96,6 +101,7 @@ impl Source<'_, '_> {
     /// Reads more; false at the end.
     pub(super) async fn read(&mut self, pace: &Pace) -> Result<bool, Broken> {
         self.input.reserve(READ_SIZE);
+        pace.turn(self.phase);
         let len = self.stream.read_buf(self.input).await.map_err(|_| Broken::Source)?;
         pace.note_moved();
         Ok(len > 0)
@@ -127,6 +133,7 @@ impl Sink<'_, '_> {
     }
 
     async fn flush(&mut self, pace: &Pace) -> Result<(), Broken> {
+        pace.turn(self.phase);
         if !self.output.is_empty() {
             self.stream.write_all(self.output).await.map_err(|_| Broken::Sink)?;
             self.output.clear();

@@ -20,6 +20,8 @@ pub(super) struct Begun {
     is_chunked: bool,
     pub(super) client_stays: bool,
     pub(super) link_stays: bool,
+    /// What follows is of another protocol.
+    pub(super) is_upgraded: bool,
 }
 
 /// Reads the response and passes it on.
@@ -51,8 +53,9 @@ pub(super) async fn respond(
     };
     call.has_begun.set(true);
     pace.enter(Phase::Response);
-    let sink = Sink { stream: client_out, output, is_chunked: begun.is_chunked, withheld: "" };
-    relay(source, sink, begun.body, pace).await.map_err(|_| Outcome::Gone)?;
+    let phase = Phase::Response;
+    let mut sink = Sink { stream: client_out, phase, output, is_chunked: begun.is_chunked, withheld: "" };
+    relay(source, &mut sink, begun.body, pace).await.map_err(|_| Outcome::Gone)?;
     Ok(begun)
 }
 
@@ -62,20 +65,40 @@ fn begin(call: &Call<'_>, input: &mut BytesMut, output: &mut Vec<u8>) -> Result<
         let mut room = Room::new();
         let head = ResponseHead::parse(input, &mut room)?;
         let len = head.len;
-        if !(100..=199).contains(&head.status) {
-            let begun = write_head(call, output, &head).ok_or(NoHead::Malformed)?;
+        let begun = match head.status {
+            101 => Some(write_upgrade(call, output, &head)),
+            100..=199 => None,
+            _ => Some(write_head(call, output, &head)),
+        };
+        if let Some(begun) = begun {
             input.advance(len);
-            return Ok(begun);
-        }
-        // Nobody asked for another protocol.
-        if head.status == 101 {
-            return Err(NoHead::Malformed);
+            return begun.ok_or(NoHead::Malformed);
         }
         if call.plan.is_http_11 {
             forward::write_response(output, &head, &Survey::of(head.fields), false, true);
             output.extend_from_slice(b"\r\n");
         }
         input.advance(len);
+    }
+}
+
+/// Writes the head that changes the protocol; `None` if nobody has asked for that.
+fn write_upgrade(call: &Call<'_>, output: &mut Vec<u8>, head: &ResponseHead<'_, '_>) -> Option<Begun> {
+    let upgrades = &call.client.worker.shared.config.proxy.upgrades;
+    let survey = Survey::of(head.fields);
+    let protocol = survey.upgrade(upgrades).filter(|_| call.plan.upgrades)?;
+    forward::write_response(output, head, &survey, false, call.plan.standing.is_some());
+    write_standing(call, output);
+    forward::write_upgrade(output, protocol);
+    output.extend_from_slice(b"\r\n");
+    let body = Body::new(Framing::Length(0));
+    Some(Begun { body, is_chunked: false, client_stays: false, link_stays: false, is_upgraded: true })
+}
+
+fn write_standing(call: &Call<'_>, output: &mut Vec<u8>) {
+    if let Some(standing) = &call.plan.standing {
+        let headers = call.client.worker.shared.config.headers;
+        write_rate_fields(output, standing, None, headers);
     }
 }
 
@@ -93,9 +116,7 @@ fn write_head(call: &Call<'_>, output: &mut Vec<u8>, head: &ResponseHead<'_, '_>
     let client_stays = plan.keeps_alive && !client.worker.is_stopping.get() && has_end && is_clear;
     let has_length = !is_open_ended && head.status != 204;
     forward::write_response(output, head, &survey, has_length, plan.standing.is_some());
-    if let Some(standing) = &plan.standing {
-        write_rate_fields(output, standing, None, client.worker.shared.config.headers);
-    }
+    write_standing(call, output);
     if is_chunked {
         output.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -107,5 +128,5 @@ fn write_head(call: &Call<'_>, output: &mut Vec<u8>, head: &ResponseHead<'_, '_>
     output.extend_from_slice(connection.field().as_bytes());
     output.extend_from_slice(b"\r\n");
     let link_stays = survey.keeps_alive(head.is_http_11) && framing != Framing::UntilClose;
-    Some(Begun { body: Body::new(framing), is_chunked, client_stays, link_stays })
+    Some(Begun { body: Body::new(framing), is_chunked, client_stays, link_stays, is_upgraded: false })
 }

@@ -24,6 +24,11 @@ pub(super) struct Survey<'a> {
     pub(super) is_forwarded: bool,
     /// `TE` says that trailers are welcome.
     pub(super) takes_trailers: bool,
+    /// `Connection` announces a change of protocol.
+    has_upgrade: bool,
+    /// What `Upgrade` says.
+    protocol: Option<&'a [u8]>,
+    has_many_protocols: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -37,6 +42,7 @@ impl<'a> Survey<'a> {
                 Role::TransferEncoding => survey.note_coding(field.value),
                 Role::Connection => survey.note_connection(field.value),
                 Role::Te => survey.takes_trailers |= list(field.value).any(|item| is(item, b"trailers")),
+                Role::Upgrade => survey.note_protocol(field.value),
                 Role::Expect => survey.expects_continue |= is(field.value, b"100-continue"),
                 Role::ForwardedFor => survey.is_forwarded = true,
                 _ => {}
@@ -68,10 +74,23 @@ impl<'a> Survey<'a> {
                 self.closes = true;
             } else if is(option, b"keep-alive") {
                 self.stays = true;
+            } else if is(option, b"upgrade") {
+                self.has_upgrade = true;
             } else if !is(option, b"te") {
                 self.nominates = true;
             }
         }
+    }
+
+    /// A choice of protocols is not taken apart: the proxy would have to know which one the upstream took.
+    fn note_protocol(&mut self, value: &'a [u8]) {
+        self.has_many_protocols |= self.protocol.replace(value).is_some();
+    }
+
+    /// The protocol that the message asks for, or changes to, if it is one of `allowed`.
+    pub(super) fn upgrade(&self, allowed: &[String]) -> Option<&'a [u8]> {
+        let is_allowed = |protocol: &&[u8]| allowed.iter().any(|name| is(protocol, name.as_bytes()));
+        self.protocol.filter(is_allowed).filter(|_| self.has_upgrade && !self.has_many_protocols)
     }
 
     /// How the body of a request is framed.

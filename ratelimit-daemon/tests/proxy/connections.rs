@@ -42,6 +42,40 @@ fn a_client_that_sends_nothing_or_half_a_head_is_left() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_408() {
+    // One that answers at the end of the body, which never comes.
+    let origin = Origin::start(|_, stream| stream.read_to_end(&mut Vec::new()).is_err());
+    let host = Host::with(origin.address, |config| config.proxy.body_timeout = Duration::from_millis(50));
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: {PROFESSIONAL}\r\n");
+    for body in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nha"] {
+        let mut client = host.client();
+        client.send(format!("{head}{body}").as_bytes());
+        let response = client.read();
+        assert_eq!((response.status, response.code()), (408, "body_timeout"));
+        assert_eq!(response.field("Connection"), "close");
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
+fn a_head_may_have_the_size_that_is_configured_and_no_more() {
+    let origin = Origin::echo_path();
+    let host = Host::with(origin.address, |config| config.proxy.max_head = 4_096);
+    let head = |length: usize| {
+        let start = format!("GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: {PROFESSIONAL}\r\nX-Long: ");
+        format!("{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
+    };
+    for (length, status) in [(4_096, 200), (4_097, 431), (8_192, 431)] {
+        let mut client = host.client();
+        client.send(head(length).as_bytes());
+        assert_eq!(client.read().status, status, "{length}");
+    }
+    let mut client = host.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(100)).as_bytes());
+    assert_eq!(client.read().status, 431);
+}
+
+#[test]
 fn an_idle_connection_is_closed() {
     let origin = Origin::echo_path();
     let host = Host::with(origin.address, |config| config.proxy.idle_timeout = Duration::from_millis(50));

@@ -16,4 +16,5 @@ mod origin;
 mod refusals;
 mod rules;
 mod smuggling;
+mod upgrades;
 mod upstream_failures;
