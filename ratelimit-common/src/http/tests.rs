@@ -52,6 +52,16 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Whoever is in front of the host speaks first on such a connection, and the proxy decides.
+#[test]
+fn a_proxy_protocol_header_is_no_request() {
+    let request = "GET / HTTP/1.1\r\nX-API-Key: abcdefgh\r\n\r\n";
+    for header in ["PROXY TCP4 192.0.2.1 192.0.2.9 50000 80\r\n", "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"] {
+        assert!(!is_request((header.to_owned() + request).as_bytes()));
+    }
+    assert!(is_request(request.as_bytes()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 

@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod forwarding;
 mod proxy;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
+pub use forwarding::{Forwarded, Forwarding, Networks};
 pub use proxy::Proxy;
 pub use upstream::Upstream;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub action: Action,
     /// The listener and the upstream.
     pub proxy: Proxy,
+    /// What the upstream is told of clients, and whom the proxy believes.
+    pub forwarding: Forwarding,
     /// Enforcement in the kernel.
     pub kernel: Kernel,
     /// Where keys are and how a request carries one.

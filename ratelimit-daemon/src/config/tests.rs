@@ -38,6 +38,9 @@ fn the_defaults() {
     assert_eq!(config.proxy.connect_timeout, Duration::from_secs(2));
     assert_eq!(config.proxy.response_timeout, Duration::from_secs(30));
     assert_eq!(config.proxy.drain_timeout, Duration::from_secs(10));
+    let (trusted, proxy_protocol) = (Networks::default(), Networks::default());
+    let (x_forwarded, forwarded) = (Forwarded::Append, Forwarded::Off);
+    assert_eq!(config.forwarding, Forwarding { trusted, proxy_protocol, x_forwarded, forwarded });
     assert!(config.kernel.interfaces.is_empty());
     assert_eq!(config.kernel.ports, [8080, 8081]);
     assert_eq!(config.kernel.attach, Attach::Auto);
@@ -76,6 +79,11 @@ fn every_setting_is_taken_over() {
         connect_timeout_seconds = 7
         response_timeout_seconds = 8
         drain_timeout_seconds = 9
+        [forwarding]
+        trusted = ['10.0.0.0/8', '::1']
+        proxy_protocol = ['10.1.2.3']
+        x_forwarded = 'replace'
+        forwarded = 'append'
         [kernel]
         interfaces = ['eth0', 'bond0.7']
         ports = [80]
@@ -121,6 +129,12 @@ fn every_setting_is_taken_over() {
             response_timeout: Duration::from_secs(8),
             drain_timeout: Duration::from_secs(9),
         },
+        forwarding: Forwarding {
+            trusted: ["10.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap()).into_iter().collect(),
+            proxy_protocol: ["10.1.2.3/32".parse().unwrap()].into_iter().collect(),
+            x_forwarded: Forwarded::Replace,
+            forwarded: Forwarded::Append,
+        },
         kernel: Kernel {
             interfaces: vec!["eth0".to_owned(), "bond0.7".to_owned()],
             ports: vec![80],
@@ -160,7 +174,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 39, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 43, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -197,7 +211,7 @@ fn words_and_unknown_fields() {
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
         (
             "[kernal]",
-            "4: kernal: unknown field; allowed: action, proxy, kernel, keys, headers, paths, rules, tiers",
+            "4: kernal: unknown field; allowed: action, proxy, kernel, forwarding, keys, headers, paths, rules, tiers",
         ),
         (
             "[tiers.enterprise]\nrequests = 1",
@@ -299,6 +313,19 @@ fn upstreams() {
         let told = upstream(itself).expect_err(itself).to_string();
         assert!(told.contains(&format!("{itself} is the proxy's own listener {listener}")), "{told}");
     }
+}
+
+#[test]
+fn networks() {
+    assert_refused(
+        &with("[forwarding]\ntrusted = ['10.0.0.1/8', '10.0.0.0/33', 'lan']"),
+        "/etc/x.toml:5: forwarding.trusted: \"10.0.0.1/8\" has bits behind its prefix; write 10.0.0.0/8 for that \
+         network\n\
+         /etc/x.toml:5: forwarding.trusted: \"10.0.0.0/33\" is not a network; write one such as \"10.0.0.0/8\", \
+         \"2001:db8::/32\" or \"10.1.2.3\"\n\
+         /etc/x.toml:5: forwarding.trusted: \"lan\" is not a network; write one such as \"10.0.0.0/8\", \
+         \"2001:db8::/32\" or \"10.1.2.3\"",
+    );
 }
 
 #[test]

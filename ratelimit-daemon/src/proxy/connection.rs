@@ -3,12 +3,14 @@
 use super::conversation::Conversation;
 use super::identify::KnownKey;
 use super::pace::{Pace, Phase, Strike};
+use super::provenance::{Peer, Provenance};
 use super::worker::{Place, Worker};
 use crate::clock;
 use crate::flows::Flow;
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -23,8 +25,10 @@ pub(super) struct Client {
     pub(super) pace: Pace,
     /// What the kernel charged on this connection.
     pub(super) flow: Flow,
-    /// The client's address, for the upstream.
-    pub(super) address: String,
+    /// The other end of the connection.
+    address: IpAddr,
+    /// Whose connection it is: the other end's, unless a PROXY protocol header has said otherwise.
+    peer: OnceCell<Peer>,
     pub(super) known: KnownKey,
 }
 
@@ -35,9 +39,27 @@ impl Client {
             worker: worker.clone(),
             pace: Pace::new(&worker.shared.config.proxy),
             flow: worker.shared.flows.open(address, stream.local_addr()?),
-            address: address.ip().to_canonical().to_string(),
+            address: address.ip().to_canonical(),
+            peer: OnceCell::new(),
             known: KnownKey::default(),
         })
+    }
+
+    /// Whether the connection begins with a PROXY protocol header.
+    pub(super) fn is_announced(&self) -> bool {
+        self.worker.shared.config.forwarding.proxy_protocol.contain(self.address)
+    }
+
+    /// Takes over whose connection it is, before its first request.
+    pub(super) fn announce(&self, address: IpAddr) {
+        // Said once, since nobody has asked yet.
+        let _ = self.peer.set(Peer::new(address, &self.worker.shared.config.forwarding));
+    }
+
+    /// Where the requests of this connection come from.
+    pub(super) fn provenance(&self) -> Provenance<'_> {
+        let forwarding = &self.worker.shared.config.forwarding;
+        Provenance { peer: self.peer.get_or_init(|| Peer::new(self.address, forwarding)), forwarding }
     }
 
     /// Gives back what the kernel charged for requests that never became one here: broken off, or malformed.

@@ -7,6 +7,7 @@ use super::forward;
 use super::framing::Framing;
 use super::head::{NoHead, RequestHead, Room, may_be_complete};
 use super::pace::Phase;
+use super::proxy_protocol::Heading;
 use super::refusal::{Connection, Manner, Reason, Refusal};
 use super::survey::Survey;
 use super::upstream::{Failure, Link};
@@ -72,6 +73,13 @@ impl Conversation {
 
     /// Answers requests until either side wants no more.
     pub(super) async fn run(mut self, mut stream: TcpStream) {
+        if self.client.is_announced() {
+            match self.greet(&mut stream).await {
+                Ok(After::Next(_)) => {}
+                Ok(After::Close) => return self.close(stream).await,
+                Err(Gone) => return,
+            }
+        }
         loop {
             match self.answer(&mut stream).await {
                 Ok(After::Next(0)) => self.client.pace.enter(Phase::Idle),
@@ -84,6 +92,37 @@ impl Conversation {
             }
         }
         self.close(stream).await;
+    }
+
+    /// Reads the PROXY protocol header, without which nothing is believed of this connection.
+    async fn greet(&mut self, stream: &mut TcpStream) -> Result<After, Gone> {
+        loop {
+            match Heading::of(&self.input) {
+                Heading::Whole { len, client } => {
+                    client.into_iter().for_each(|address| self.client.announce(address));
+                    self.input.advance(len);
+                    return Ok(After::Next(0));
+                }
+                Heading::Partial => self.read(stream).await?,
+                Heading::Malformed => {
+                    let reason =
+                        Reason::BadRequest("The connection must begin with a PROXY protocol header.");
+                    let refusal = Refusal { reason, standing: None };
+                    refuse(&self.client, &mut self.output, refusal, true, Connection::Closes);
+                    stream.write_all(&self.output).await?;
+                    return Ok(After::Close);
+                }
+            }
+        }
+    }
+
+    /// Reads more; an end is none that anybody waits for.
+    async fn read(&mut self, stream: &mut TcpStream) -> Result<(), Gone> {
+        self.input.reserve(READ_SIZE);
+        match stream.read_buf(&mut self.input).await? {
+            0 => Err(Gone),
+            _ => Ok(()),
+        }
     }
 
     /// Reads one request and answers it.
@@ -100,10 +139,7 @@ impl Conversation {
                 Found::Admitted(plan) => return self.forward(stream, &plan).await,
             }
             seen = self.input.len();
-            self.input.reserve(READ_SIZE);
-            if stream.read_buf(&mut self.input).await? == 0 {
-                return Err(Gone);
-            }
+            self.read(stream).await?;
             self.client.pace.note_head();
         }
     }
@@ -164,7 +200,8 @@ impl Conversation {
                 };
                 request.clear();
                 let default_host = &client.worker.pool.host;
-                let onward = forward::Onward { framing, upgrade, address: &client.address, default_host };
+                let provenance = client.provenance();
+                let onward = forward::Onward { framing, upgrade, provenance, default_host };
                 forward::write_request(request, head, &survey, &onward);
                 (head.len, Found::Admitted(plan))
             }
@@ -235,10 +272,7 @@ impl Conversation {
             if left == 0 {
                 return Ok(());
             }
-            self.input.reserve(READ_SIZE);
-            if stream.read_buf(&mut self.input).await? == 0 {
-                return Err(Gone);
-            }
+            self.read(stream).await?;
         }
     }
 

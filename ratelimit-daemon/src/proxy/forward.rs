@@ -3,6 +3,7 @@
 
 use super::framing::Framing;
 use super::head::{Field, RequestHead, ResponseHead};
+use super::provenance::Provenance;
 use super::role::Role;
 use super::survey::{Survey, is_host, is_nominated};
 
@@ -48,8 +49,7 @@ pub(super) struct Onward<'a> {
     pub(super) framing: Framing,
     /// The protocol that it asks for.
     pub(super) upgrade: Option<&'a [u8]>,
-    /// The client's address.
-    pub(super) address: &'a str,
+    pub(super) provenance: Provenance<'a>,
     /// For the HTTP/1.0 client that names no host.
     pub(super) default_host: &'a str,
 }
@@ -61,7 +61,7 @@ pub(super) fn write_request(
     survey: &Survey<'_>,
     onward: &Onward<'_>,
 ) {
-    let Onward { framing, upgrade, address, default_host } = *onward;
+    let Onward { framing, upgrade, provenance, default_host } = onward;
     let (path, host) = target(head.target).unwrap_or((head.target, None));
     let host = host.map(str::as_bytes).or(survey.host).unwrap_or(default_host.as_bytes());
     write(output, &[head.method.as_bytes(), b" "]);
@@ -69,25 +69,25 @@ pub(super) fn write_request(
         output.push(b'/');
     }
     write(output, &[path.as_bytes(), b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
-    for field in head.fields.iter().filter(|field| is_passed_on(field, head.fields, survey)) {
-        write_field(output, field);
-    }
-    write_framing(output, framing, survey);
-    if survey.expects_continue && head.is_http_11 && framing != Framing::Length(0) {
+    let is_passed_on = |field: &&Field<'_>| match Role::of(field.name) {
+        Role::Authorization | Role::Rate | Role::Other => {
+            !(survey.nominates && is_nominated(head.fields, field.name))
+        }
+        // Written anew, or not meant for the upstream, unless a trusted proxy has written it.
+        role => provenance.keeps(role),
+    };
+    head.fields.iter().filter(is_passed_on).for_each(|field| write_field(output, field));
+    write_framing(output, *framing, survey);
+    if survey.expects_continue && head.is_http_11 && *framing != Framing::Length(0) {
         output.extend_from_slice(b"Expect: 100-continue\r\n");
     }
-    if let Some(protocol) = upgrade {
+    if let Some(protocol) = *upgrade {
         write_upgrade(output, protocol);
     } else if survey.takes_trailers && head.is_http_11 {
         output.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
-    output.extend_from_slice(b"X-Forwarded-For: ");
-    if survey.is_forwarded {
-        let before = head.fields.iter().filter(|field| Role::of(field.name) == Role::ForwardedFor);
-        before.for_each(|field| write(output, &[field.value, b", "]));
-    }
-    let rest = b"\r\nX-Forwarded-Proto: http\r\n\r\n";
-    write(output, &[address.as_bytes(), b"\r\nX-Forwarded-Host: ", host, rest]);
+    provenance.write(output, head.fields, survey, host);
+    output.extend_from_slice(b"\r\n");
 }
 
 /// Writes the fields of a message that asks for `protocol`, or changes to it.
@@ -132,16 +132,6 @@ pub(super) fn write_response(
     }
 }
 
-fn is_passed_on(field: &Field<'_>, fields: &[Field<'_>], survey: &Survey<'_>) -> bool {
-    match Role::of(field.name) {
-        Role::Authorization | Role::Rate | Role::Other => {
-            !(survey.nominates && is_nominated(fields, field.name))
-        }
-        // Written anew, or not meant for the upstream.
-        _ => false,
-    }
-}
-
 /// Writes the trailers among `fields` but those that would say something else about the message, its sender or
 /// its limits than the head did (RFC 9110, 6.5.1), and the field `withheld`.
 pub(super) fn write_trailers(output: &mut Vec<u8>, fields: &[Field<'_>], withheld: &str) {
@@ -155,7 +145,8 @@ fn write_field(output: &mut Vec<u8>, field: &Field<'_>) {
     write(output, &[field.name.as_bytes(), b": ", field.value, b"\r\n"]);
 }
 
-fn write(output: &mut Vec<u8>, parts: &[&[u8]]) {
+/// Writes `parts`, one after the other.
+pub(super) fn write(output: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| output.extend_from_slice(part));
 }
 
@@ -168,15 +159,25 @@ pub(super) fn write_number(output: &mut Vec<u8>, text: &str, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Forwarded, Forwarding, Networks};
     use crate::proxy::head::Room;
+    use crate::proxy::provenance::Peer;
 
     fn forwarded(request: &str) -> String {
         let mut room = Room::new();
         let head = RequestHead::parse(request.as_bytes(), &mut room).expect("a head");
         let survey = Survey::of(head.fields);
         let framing = framing(&head, &survey).expect("no problem");
+        let forwarding = Forwarding {
+            trusted: Networks::default(),
+            proxy_protocol: Networks::default(),
+            x_forwarded: Forwarded::Append,
+            forwarded: Forwarded::Off,
+        };
+        let peer = Peer::new("192.0.2.1".parse().expect("an address"), &forwarding);
+        let provenance = Provenance { peer: &peer, forwarding: &forwarding };
         let mut output = Vec::new();
-        let onward = Onward { framing, upgrade: None, address: "192.0.2.1", default_host: "api:80" };
+        let onward = Onward { framing, upgrade: None, provenance, default_host: "api:80" };
         write_request(&mut output, &head, &survey, &onward);
         String::from_utf8(output).expect("text")
     }
@@ -188,17 +189,15 @@ mod tests {
             Proxy-Connection: keep-alive\r\nTE: gzip, trailers;q=1\r\nTrailer: x\r\nUpgrade: websocket\r\n\
             Expect: something\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-aPi-kEy: 1\r\n\r\n";
         let expected = "POST /a%2Fb//../?x#y HTTP/1.1\r\nHost: api\r\nTrailer: x\r\nX-aPi-kEy: 1\r\nContent-Length: 3\r\n\
-            X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: api\r\nX-Forwarded-Proto: http\r\n\r\n";
+            X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: api\r\n\r\n";
         assert_eq!(forwarded(request), expected);
     }
 
     #[test]
-    fn the_client_is_the_last_of_the_forwarded() {
-        let request =
-            "GET / HTTP/1.0\r\nX-Forwarded-For: 198.51.100.7, ::1\r\nx-forwarded-for: 203.0.113.9\r\n\r\n";
-        let expected = "GET / HTTP/1.1\r\nHost: api:80\r\n\
-            X-Forwarded-For: 198.51.100.7, ::1, 203.0.113.9, 192.0.2.1\r\n\
-            X-Forwarded-Host: api:80\r\nX-Forwarded-Proto: http\r\n\r\n";
+    fn a_client_without_a_host_gets_the_default_and_nobody_is_believed() {
+        let request = "GET / HTTP/1.0\r\nX-Forwarded-For: 198.51.100.7, ::1\r\nForwarded: for=x\r\n\r\n";
+        let expected = "GET / HTTP/1.1\r\nHost: api:80\r\nX-Forwarded-For: 192.0.2.1\r\n\
+            X-Forwarded-Proto: http\r\nX-Forwarded-Host: api:80\r\n\r\n";
         assert_eq!(forwarded(request), expected);
     }
 

@@ -24,6 +24,8 @@ mod headers;
 mod identify;
 mod listen;
 mod pace;
+mod provenance;
+mod proxy_protocol;
 mod refusal;
 mod relay;
 mod response;

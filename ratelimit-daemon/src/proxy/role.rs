@@ -12,6 +12,8 @@ pub(super) enum Role {
     Upgrade,
     Expect,
     Authorization,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
     ForwardedFor,
     ForwardedHost,
     ForwardedProto,
@@ -32,7 +34,7 @@ impl Role {
             4 => &[("host", Self::Host)],
             6 => &[("expect", Self::Expect)],
             7 => &[("upgrade", Self::Upgrade)],
-            9 => &[("ratelimit", Self::Rate)],
+            9 => &[("ratelimit", Self::Rate), ("forwarded", Self::Forwarded)],
             10 => &[("connection", Self::Connection), ("keep-alive", Self::HopByHop)],
             13 => &[("authorization", Self::Authorization)],
             14 => &[("content-length", Self::ContentLength)],

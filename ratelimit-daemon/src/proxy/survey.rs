@@ -21,7 +21,9 @@ pub(super) struct Survey<'a> {
     /// `Connection` names other fields.
     pub(super) nominates: bool,
     pub(super) expects_continue: bool,
-    pub(super) is_forwarded: bool,
+    /// The value of the last `X-Forwarded-Proto`.
+    pub(super) forwarded_proto: Option<&'a [u8]>,
+    pub(super) has_forwarded_host: bool,
     /// `TE` says that trailers are welcome.
     pub(super) takes_trailers: bool,
     /// `Connection` announces a change of protocol.
@@ -44,7 +46,8 @@ impl<'a> Survey<'a> {
                 Role::Te => survey.takes_trailers |= list(field.value).any(|item| is(item, b"trailers")),
                 Role::Upgrade => survey.note_protocol(field.value),
                 Role::Expect => survey.expects_continue |= is(field.value, b"100-continue"),
-                Role::ForwardedFor => survey.is_forwarded = true,
+                Role::ForwardedProto => survey.forwarded_proto = Some(field.value),
+                Role::ForwardedHost => survey.has_forwarded_host = true,
                 _ => {}
             }
         }

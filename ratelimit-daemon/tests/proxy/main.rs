@@ -13,6 +13,7 @@ mod host;
 mod interim;
 mod limits;
 mod origin;
+mod provenance;
 mod refusals;
 mod rules;
 mod smuggling;
