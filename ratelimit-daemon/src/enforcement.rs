@@ -21,6 +21,8 @@ pub struct Enforcement {
     limiter: Limiter,
     flows: Flows,
     policy: Arc<ArcSwap<Policy>>,
+    /// Up to when keys were seen to expire, in seconds of Unix time.
+    expired_until: u64,
 }
 
 impl Enforcement {
@@ -36,7 +38,8 @@ impl Enforcement {
         };
         let limiter = Limiter::new(slots, config.action == config::Action::Observe);
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let mut enforcement = Self { kernel, limiter, flows, policy };
+        let expired_until = clock::unix_seconds();
+        let mut enforcement = Self { kernel, limiter, flows, policy, expired_until };
         for key in enforcement.policy.load_full().keys() {
             enforcement.install(key)?;
         }
@@ -120,12 +123,26 @@ impl Enforcement {
         Ok(())
     }
 
-    /// Brings the slot of `key` up to date and tells the kernel of it, or to forget it if it is disabled: what
-    /// a disabled key is answered is the proxy's to say.
+    /// Sees to the keys that have expired since the last time; or that no longer have, if somebody set the clock.
+    pub fn expire(&mut self) -> Result<()> {
+        let (before, now) = (self.expired_until, clock::unix_seconds());
+        let policy = self.policy.load_full();
+        for key in policy.expiring(before.min(now), before.max(now)) {
+            self.install(key)?;
+            if key.has_expired(now) {
+                info!("key {} has expired", key.name);
+            }
+        }
+        self.expired_until = now;
+        Ok(())
+    }
+
+    /// Brings the slot of `key` up to date and tells the kernel of it, or to forget it if it may not be used: what
+    /// such a key is answered is the proxy's to say.
     fn install(&mut self, key: &Key) -> Result<()> {
         self.limiter.install(key, self.policy.load().router().everywhere(), clock::now());
         match &mut self.kernel {
-            Some(kernel) if key.enabled => kernel.insert_key(key.siphash, key.slot),
+            Some(kernel) if key.is_usable(clock::unix_seconds()) => kernel.insert_key(key.siphash, key.slot),
             Some(_) => self.forget(key),
             None => Ok(()),
         }

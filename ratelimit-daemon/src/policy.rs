@@ -4,6 +4,7 @@
 //! (the same SHA-256, whatever its name) keeps its slot and its usage, so no change loses a count.
 #![forbid(unsafe_code)]
 
+use crate::clock;
 use crate::document::{Problem, Problems};
 use crate::keys::{Entry, KeyFile};
 use crate::limiter::Usage;
@@ -92,6 +93,8 @@ pub struct Key {
     pub limits: Limits,
     /// Whether it may be used.
     pub enabled: bool,
+    /// From when on it may not, in seconds of Unix time.
+    pub expires: Option<u64>,
     /// What it has used.
     pub usage: Arc<Usage>,
 }
@@ -99,7 +102,7 @@ pub struct Key {
 impl Key {
     /// True if everything but what was used is the same.
     fn is_same(&self, other: &Self) -> bool {
-        let Self { name, tier, fingerprint, slot, siphash, limits, enabled, usage: _ } = self;
+        let Self { name, tier, fingerprint, slot, siphash, limits, enabled, expires, usage: _ } = self;
         *name == other.name
             && *tier == other.tier
             && *fingerprint == other.fingerprint
@@ -107,6 +110,22 @@ impl Key {
             && *siphash == other.siphash
             && *limits == other.limits
             && *enabled == other.enabled
+            && *expires == other.expires
+    }
+
+    /// Whether it may be used at `now`, in seconds of Unix time.
+    pub fn is_usable(&self, now: u64) -> bool {
+        self.enabled && !self.has_expired(now)
+    }
+
+    /// Whether it has expired. Costs a look at the clock only for a key that can.
+    pub fn has_expired_now(&self) -> bool {
+        self.expires.is_some() && self.has_expired(clock::unix_seconds())
+    }
+
+    /// Whether it has expired at `now`, in seconds of Unix time.
+    pub fn has_expired(&self, now: u64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 }
 
@@ -118,6 +137,8 @@ pub struct Policy {
     /// In the key file's order.
     keys: Vec<Arc<Key>>,
     by_digest: HashMap<[u8; 32], Arc<Key>>,
+    /// The keys that expire, the next first.
+    expiring: Vec<Arc<Key>>,
     free: FreeSlots,
 }
 
@@ -173,7 +194,9 @@ impl Policy {
             keys.push(key);
         }
         let router = Router::new(rules, previous.map(|previous| &previous.router));
-        problems.or(Self { secret: file.secret(), router, keys, by_digest, free })
+        let mut expiring: Vec<_> = keys.iter().filter(|key| key.expires.is_some()).cloned().collect();
+        expiring.sort_by_key(|key| key.expires);
+        problems.or(Self { secret: file.secret(), router, keys, by_digest, expiring, free })
     }
 
     /// The slots of the keys that `file` no longer has.
@@ -200,6 +223,14 @@ impl Policy {
     /// The endpoint rules.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The keys that expire after `from` and no later than `to`, in seconds of Unix time.
+    pub fn expiring(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Key>> {
+        let is_before = |time: u64| move |key: &Arc<Key>| key.expires.is_some_and(|expires| expires <= time);
+        let (start, end) =
+            (self.expiring.partition_point(is_before(from)), self.expiring.partition_point(is_before(to)));
+        self.expiring.iter().take(end).skip(start)
     }
 
     /// The secret under which [`Key::siphash`] is.
@@ -233,6 +264,8 @@ fn key(entry: &Entry, limits: Limits, slot: u32, before: Option<&Arc<Key>>) -> A
         siphash: entry.siphash,
         limits,
         enabled: !entry.disabled,
+        // Before 1970 it has expired as well.
+        expires: entry.expires.map(|time| u64::try_from(time.as_second()).unwrap_or(0)),
         usage: before.map(|key| key.usage.clone()).unwrap_or_default(),
     };
     match before {

@@ -115,6 +115,7 @@ async fn serve(
             _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
             _ = tick.tick() => {
                 enforcement.pass_on_kernel_log();
+                report_failure(enforcement.expire());
                 report_failure(watch.follow(enforcement));
             }
             result = &mut ended => return result.map_err(|_| anyhow!("the proxy panicked"))?,

@@ -153,10 +153,10 @@ fn keys_are_listed_as_they_are_changed() {
     let columns: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     assert_eq!(
         columns[0],
-        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT", "RULES"]
+        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "EXPIRES", "FINGERPRINT", "RULES"]
     );
-    assert_eq!(columns[1][..5], ["a", "professional", "1000", "100", "enabled"]);
-    assert_eq!(columns[2][..5], ["b.c", "partner", "60*", "6*", "enabled"]);
+    assert_eq!(columns[1][..6], ["a", "professional", "1000", "100", "enabled", "never"]);
+    assert_eq!(columns[2][..6], ["b.c", "partner", "60*", "6*", "enabled", "never"]);
     let starts: Vec<_> = table.lines().map(|line| line.rfind("  ").unwrap()).collect();
     assert!(starts.iter().all(|start| *start == starts[0]), "aligned:\n{table}");
 
@@ -167,7 +167,7 @@ fn keys_are_listed_as_they_are_changed() {
     assert_eq!(list[0]["overrides"], serde_json::json!([]));
     let fingerprint = list[1]["fingerprint"].as_str().unwrap();
     let expected = serde_json::json!({
-        "name": "b.c", "tier": "enterprise", "fingerprint": fingerprint, "enabled": true,
+        "name": "b.c", "tier": "enterprise", "fingerprint": fingerprint, "enabled": true, "expires": null, "has_expired": false,
         "requests_per_hour": 10_000, "burst_per_minute": 7, "rules": {}, "overrides": ["burst_per_minute"],
     });
     assert_eq!(list[1], expected);
@@ -185,6 +185,38 @@ fn keys_are_listed_as_they_are_changed() {
     site.ok("keys remove b.c");
     let list = site.list();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["enabled"]), (1, &true.into()));
+}
+
+#[test]
+fn a_key_may_expire() {
+    let site = Site::new();
+    site.ok("keys add a --tier professional --expires 2099-01-31T12:00:00+01:00");
+    site.ok("keys add b --tier professional --expires 90d");
+    site.ok("keys add c --tier professional");
+    let list = site.list();
+    assert_eq!(
+        (&list[0]["expires"], &list[0]["has_expired"]),
+        (&"2099-01-31T11:00:00Z".into(), &false.into())
+    );
+    assert!(list[1]["expires"].is_string() && list[2]["expires"].is_null());
+    site.ok("keys set b --expires never");
+    site.ok("keys set c --expires 12h --tier enterprise");
+    let list = site.list();
+    assert!(list[1]["expires"].is_null() && list[2]["expires"].is_string());
+    site.fails("keys add d --tier professional --expires 2020-01-01T00:00:00Z", 2, "is not in the future");
+    site.fails("keys set c --expires tomorrow", 2, "is no time; write a time with its offset");
+
+    let text = fs::read_to_string(site.key_file()).unwrap();
+    assert!(text.contains("expires = 2099-01-31T11:00:00Z"), "{text}");
+    fs::write(site.key_file(), text.replace("2099-01-31T11:00:00Z", "2020-01-31T11:00:00Z")).unwrap();
+    assert_eq!(site.list()[0]["has_expired"], serde_json::json!(true));
+    assert!(site.ok("keys list").stdout.contains(" expired "));
+    fs::write(site.key_file(), text.replace("2099-01-31T11:00:00Z", "2099-01-31")).unwrap();
+    site.fails(
+        "keys list",
+        2,
+        "key.expires: expected a time with its offset, such as 2027-01-31T12:00:00Z, found a date",
+    );
 }
 
 #[test]
@@ -252,7 +284,7 @@ fn a_right_configuration_is_summed_up() {
     let (config, keys) = (site.config(), site.key_file());
     let expected = format!(
         "{}: ok\n  listens on  127.0.0.1:8080\n  upstream    127.0.0.1:9000\n  kernel      not used\n  \
-         tiers       enterprise, partner, professional\n  keys        2 (1 disabled) in {}\n",
+         tiers       enterprise, partner, professional\n  keys        2 (1 disabled, 0 expired) in {}\n",
         config.display(),
         keys.display()
     );

@@ -39,7 +39,8 @@ fn keys(config: &Config) -> Result<String> {
     let file = KeyFile::load(&config.keys.file)?;
     let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
     let disabled = policy.keys().filter(|key| !key.enabled).count();
-    Ok(format!("{} ({disabled} disabled) in {path}", policy.keys().count()))
+    let expired = policy.keys().filter(|key| key.enabled && key.has_expired_now()).count();
+    Ok(format!("{} ({disabled} disabled, {expired} expired) in {path}", policy.keys().count()))
 }
 
 fn kernel(kernel: &Kernel) -> String {

@@ -1,6 +1,7 @@
 //! One value of a document, and the kinds of value that are asked for.
 
 use super::{Document, Refused};
+use jiff::Timestamp;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
@@ -52,6 +53,15 @@ impl<'a> Field<'a> {
             DeValue::Boolean(value) => Ok(*value),
             _ => Err(self.expected("true or false")),
         }
+    }
+
+    /// A time with its offset, as TOML writes it, without quotes.
+    pub(crate) fn time(&self) -> Result<Timestamp, Refused> {
+        let time = match self.value {
+            DeValue::Datetime(time) => time.to_string().parse().ok(),
+            _ => None,
+        };
+        time.ok_or_else(|| self.expected("a time with its offset, such as 2027-01-31T12:00:00Z"))
     }
 
     /// Text.

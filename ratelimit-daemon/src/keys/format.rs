@@ -10,6 +10,7 @@ use std::fs;
 use std::hash::Hash;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use toml::value::Datetime;
 
 const VERSION: u32 = 1;
 const HEADING: &str = "\
@@ -65,6 +66,7 @@ fn entry(section: &Section<'_>) -> Result<Entry, Refused> {
     let sha256 = section.required("sha256", "the key's SHA-256 in 64 hex digits", digits);
     let siphash = section.required("siphash", "the key's SipHash in 16 hex digits", digits);
     let disabled = section.or("disabled", false, Field::boolean);
+    let expires = section.optional("expires", Field::time);
     let requests_per_hour =
         section.optional("requests_per_hour", |field| field.whole(Limits::REQUESTS_PER_HOUR));
     let burst_per_minute =
@@ -76,6 +78,7 @@ fn entry(section: &Section<'_>) -> Result<Entry, Refused> {
         sha256: sha256?,
         siphash: u64::from_be_bytes(siphash?),
         disabled,
+        expires,
         requests_per_hour,
         burst_per_minute,
         rules: rules.into_iter().collect(),
@@ -136,6 +139,8 @@ struct EntryText<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     disabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Datetime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_hour: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     burst_per_minute: Option<u32>,
@@ -153,6 +158,8 @@ pub(super) fn text(file: &KeyFile) -> Result<String, toml::ser::Error> {
         sha256: hex(&entry.sha256),
         siphash: format!("{:016x}", entry.siphash),
         disabled: entry.disabled,
+        // Both write RFC 3339.
+        expires: entry.expires.and_then(|time| time.to_string().parse().ok()),
         requests_per_hour: entry.requests_per_hour,
         burst_per_minute: entry.burst_per_minute,
         rules: &entry.rules,

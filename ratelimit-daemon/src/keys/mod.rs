@@ -1,18 +1,21 @@
 //! The key file: which keys there are. It holds their hashes, never a key.
 #![forbid(unsafe_code)]
 
+mod expiry;
 mod format;
 mod plain;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use expiry::parse_expiry;
 pub use plain::PlainKey;
 pub use store::update;
 
 use crate::document::Problems;
 use crate::policy::{Limits, RuleLimits, Tiers};
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
 use ratelimit_common::hash::Secret;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub struct Entry {
     pub siphash: u64,
     /// Whether it is out of use.
     pub disabled: bool,
+    /// From then on it is out of use too.
+    pub expires: Option<Timestamp>,
     /// In place of its tier's limit.
     pub requests_per_hour: Option<u32>,
     /// In place of its tier's limit.

@@ -66,8 +66,8 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             format!("{HEAD}{}", right.replace("name", "nom")),
             "keys.toml:3: key.name: missing; write a name of your choice\n\
-             keys.toml:4: key.nom: unknown field; allowed: name, tier, sha256, siphash, disabled, requests_per_hour, \
-             burst_per_minute, rules",
+             keys.toml:4: key.nom: unknown field; allowed: name, tier, sha256, siphash, disabled, expires, \
+             requests_per_hour, burst_per_minute, rules",
         ),
         (
             format!("{HEAD}{}", right.replace("acme", "a b")),
@@ -211,12 +211,14 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         any::<bool>(),
         limit(Limits::REQUESTS_PER_HOUR),
         limit(Limits::BURST_PER_MINUTE),
+        prop::option::of(0..253_402_207_200_i64),
         prop::collection::btree_map("[A-Za-z0-9_-]{1,64}", Limits::RULE, 0..3),
     );
     let entry = entry.prop_map(
-        |(name, tier, sha256, siphash, disabled, requests_per_hour, burst_per_minute, rules)| {
+        |(name, tier, sha256, siphash, disabled, requests_per_hour, burst_per_minute, expires, rules)| {
             let entry = Entry { name, tier, sha256, siphash, disabled, ..Entry::default() };
-            Entry { requests_per_hour, burst_per_minute, rules, ..entry }
+            let expires = expires.map(|second| jiff::Timestamp::from_second(second).unwrap());
+            Entry { requests_per_hour, burst_per_minute, expires, rules, ..entry }
         },
     );
     prop::collection::vec(entry, 0..12).prop_filter("names differ", |entries| {

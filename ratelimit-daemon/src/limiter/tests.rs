@@ -18,6 +18,7 @@ fn key(requests_per_hour: u32, burst_per_minute: u32) -> Key {
         siphash: 0,
         limits: Limits { requests_per_hour, burst_per_minute, rules: Arc::default() },
         enabled: true,
+        expires: None,
         usage: Arc::default(),
     }
 }

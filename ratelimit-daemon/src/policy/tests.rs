@@ -156,3 +156,26 @@ fn a_policy_that_is_refused_says_why() {
     let told = many.build(None).unwrap_err().to_string();
     assert_eq!(told, format!("{path}: 9 keys; kernel.max_keys allows 8"));
 }
+
+#[test]
+fn keys_expire_in_their_order() {
+    let site = Site::new(&["a", "b", "c", "d", "e"]);
+    let expire = |name: &str, second| {
+        let time = Some(jiff::Timestamp::from_second(second).unwrap());
+        site.change(|file| file.entry_mut(name).map(|entry| entry.expires = time));
+    };
+    [("a", 300), ("c", 100), ("d", 200), ("e", -5)]
+        .into_iter()
+        .for_each(|(name, second)| expire(name, second));
+    let policy = site.build(None).unwrap();
+    let names = |from, to| policy.expiring(from, to).map(|key| key.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names(0, 1_000), ["c", "d", "a"]);
+    assert_eq!((names(100, 200), names(99, 100), names(300, 301)), (vec!["d"], vec!["c"], vec![]));
+    let is_usable = |name, now| get(&policy, name).is_usable(now);
+    assert!(is_usable("a", 299) && !is_usable("a", 300) && is_usable("b", u64::MAX) && !is_usable("e", 0));
+
+    expire("a", 301);
+    let next = site.build(Some(&policy)).unwrap();
+    let changes = next.changes(&policy);
+    assert_eq!((changes.changed.len(), changes.added.len(), changes.removed.len()), (1, 0, 0));
+}

@@ -41,6 +41,10 @@ pub(super) fn admit(
                 give_back(client, &key);
                 refused(Reason::DisabledKey)
             }
+            Some(key) if key.has_expired_now() => {
+                give_back(client, &key);
+                refused(Reason::ExpiredKey)
+            }
             Some(key) => {
                 let matched = framing.and_then(|framing| Ok((framing, rules(client, &policy, head)?)));
                 judge(client, &key, matched, now)

@@ -16,6 +16,7 @@ pub(super) enum Reason {
     MissingKey,
     UnknownKey,
     DisabledKey,
+    ExpiredKey,
     ConflictingKeys,
     /// It cannot be forwarded.
     BadRequest(&'static str),
@@ -80,6 +81,7 @@ impl Reason {
             Self::MissingKey => (UNAUTHORIZED, "missing_key", "The request has no API key."),
             Self::UnknownKey => (UNAUTHORIZED, "unknown_key", "The API key is not known."),
             Self::DisabledKey => (UNAUTHORIZED, "disabled_key", "The API key is disabled."),
+            Self::ExpiredKey => (UNAUTHORIZED, "expired_key", "The API key has expired."),
             Self::ConflictingKeys => {
                 (BAD_REQUEST, "conflicting_keys", "The request has more than one API key.")
             }
@@ -192,6 +194,7 @@ mod tests {
             Reason::MissingKey,
             Reason::UnknownKey,
             Reason::DisabledKey,
+            Reason::ExpiredKey,
             Reason::ConflictingKeys,
             Reason::BadRequest("Words."),
             Reason::HeadTooLarge,

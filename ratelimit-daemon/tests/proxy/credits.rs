@@ -2,7 +2,7 @@
 //! what never became a request.
 
 use crate::client::{Client, get};
-use crate::host::{BURST, DISABLED, Host, KEY, PROFESSIONAL, eventually};
+use crate::host::{BURST, DISABLED, EXPIRED, Host, KEY, PROFESSIONAL, eventually};
 use crate::origin::Origin;
 use ratelimit_common::flow::Credit;
 use ratelimit_common::limit::Charge;
@@ -108,9 +108,13 @@ fn a_charge_for_a_request_that_no_limit_refused_is_given_back() {
         format!("GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nX-API-Key: {PROFESSIONAL}\r\n\r\n");
     let malformed = format!("GET / HTTP/1.1\r\nX-API-Key: {KEY}\r\n\r\n");
     let disabled = get("/", DISABLED);
-    for (key, full, request, status) in
-        [(KEY, BURST, conflict, 400), (KEY, BURST, malformed, 400), (DISABLED, 100, disabled, 401)]
-    {
+    let cases = [
+        (KEY, BURST, conflict, 400),
+        (KEY, BURST, malformed, 400),
+        (DISABLED, 100, disabled, 401),
+        (EXPIRED, 100, get("/", EXPIRED), 401),
+    ];
+    for (key, full, request, status) in cases {
         let mut client = host.client();
         charge_as_the_kernel(&host, &client, key, 0);
         client.send(request.as_bytes());

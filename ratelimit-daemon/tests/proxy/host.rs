@@ -28,6 +28,10 @@ pub(crate) const HOURLY: &str = "key-of-three-an-hour";
 pub(crate) const WIDE: &str = "key-of-five-hundred-an-hour";
 /// May not be used.
 pub(crate) const DISABLED: &str = "key-that-is-disabled";
+/// May not be used any more.
+pub(crate) const EXPIRED: &str = "key-that-has-expired";
+/// May be used until 2099.
+pub(crate) const EXPIRING: &str = "key-that-will-expire";
 
 /// Tokens in the bucket of [`KEY`].
 pub(crate) const BURST: u32 = 3;
@@ -139,12 +143,16 @@ fn key_file(config: &Config) -> KeyFile {
         (HOURLY, "hourly"),
         (WIDE, "wide"),
         (DISABLED, "professional"),
+        (EXPIRED, "professional"),
+        (EXPIRING, "professional"),
     ];
     keys::update(path, |file| {
         for (key, tier) in keys {
             file.add(&PlainKey::import(key).expect("a key"), key, tier, None, None)?;
         }
         file.entry_mut(DISABLED)?.disabled = true;
+        file.entry_mut(EXPIRED)?.expires = Some("2020-01-01T00:00:00Z".parse().expect("a time"));
+        file.entry_mut(EXPIRING)?.expires = Some("2099-01-01T00:00:00Z".parse().expect("a time"));
         Ok(())
     })
     .expect("a key file");

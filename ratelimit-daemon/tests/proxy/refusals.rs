@@ -1,7 +1,7 @@
 //! Requests that are refused for what they are.
 
 use crate::client::Response;
-use crate::host::{DISABLED, Host, KEY, PROFESSIONAL};
+use crate::host::{DISABLED, EXPIRED, EXPIRING, Host, KEY, PROFESSIONAL};
 use crate::origin::Origin;
 use ratelimit_daemon::config::Missing;
 use std::fmt::Write;
@@ -28,11 +28,12 @@ fn without_a_valid_key_nothing_is_forwarded() {
     let host = Host::start(origin.address);
     let host_field = ("Host", "api");
     let bearer = format!("Bearer {PROFESSIONAL}");
-    let cases: [(&[_], _); 6] = [
+    let cases: [(&[_], _); 7] = [
         (&[], (401, "missing_key")),
         (&[("Authorization", "Basic a2V5")], (401, "missing_key")),
         (&[("X-API-Key", "no-such-key")], (401, "unknown_key")),
         (&[("X-API-Key", DISABLED)], (401, "disabled_key")),
+        (&[("X-API-Key", EXPIRED)], (401, "expired_key")),
         (&[("X-API-Key", KEY), ("Authorization", &bearer)], (400, "conflicting_keys")),
         (&[("X-API-Key", KEY), ("X-API-Key", PROFESSIONAL)], (400, "conflicting_keys")),
     ];
@@ -43,6 +44,7 @@ fn without_a_valid_key_nothing_is_forwarded() {
         assert!(response.all("X-RateLimit-Limit").is_empty(), "{response:?}");
     }
     assert!(origin.heads().is_empty());
+    assert_eq!(host.get("/", EXPIRING).status, 200);
     assert_eq!(host.get("/", KEY).left_of("burst"), 2, "none of them was charged");
 }
 

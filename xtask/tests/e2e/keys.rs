@@ -75,6 +75,27 @@ fn a_new_key_starts_unused_whoever_was_there_before() -> Result<()> {
     Ok(())
 }
 
+/// Over its limit a key is the kernel's to refuse, by a reset. An expired one is the proxy's, which says why: so the
+/// kernel has forgotten it.
+#[test]
+fn the_kernel_forgets_a_key_that_expires() -> Result<()> {
+    let deployment = deploy("reset", &tier("small", 1_000, 1), &[("key", "small")])?;
+    let request = get(&[&format!("X-API-Key: {}", deployment.key("key")?)]);
+    let outcome = || {
+        let mut connection = Connection::open(&deployment.lab, deployment.lab.host_v4(PORT))?;
+        connection.segment(&request)?;
+        connection.outcome()
+    };
+    assert!(matches!(outcome()?, Outcome::Answered(answer) if answer.status == 200));
+    assert!(matches!(outcome()?, Outcome::Reset));
+    deployment.change_keys(&["set", "key", "--expires", "2s"])?;
+    eventually("the proxy says why", || {
+        Ok(matches!(outcome()?, Outcome::Answered(answer) if answer.status == 401))
+    })?;
+    deployment.change_keys(&["set", "key", "--expires", "never"])?;
+    eventually("the key is the kernel's again", || Ok(matches!(outcome()?, Outcome::Reset)))
+}
+
 /// The proxy remembers a connection's key, the kernel what it has charged on it: neither may outlive the key.
 #[test]
 fn a_connection_does_not_keep_a_disabled_key_alive() -> Result<()> {

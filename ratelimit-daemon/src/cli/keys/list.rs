@@ -4,6 +4,7 @@ use super::print;
 use crate::keys::{Entry, KeyFile};
 use crate::policy::{RuleLimits, Tiers};
 use anyhow::Result;
+use jiff::Timestamp;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -12,6 +13,9 @@ struct Row<'a> {
     tier: &'a str,
     fingerprint: String,
     enabled: bool,
+    /// None if it never does.
+    expires: Option<String>,
+    has_expired: bool,
     /// None if the configuration has no such tier.
     requests_per_hour: Option<u32>,
     burst_per_minute: Option<u32>,
@@ -22,12 +26,14 @@ struct Row<'a> {
 }
 
 pub(super) fn list(file: &KeyFile, tiers: &Tiers, json: bool) -> Result<()> {
-    let rows: Vec<_> = file.entries().iter().map(|entry| row(entry, tiers)).collect();
+    let now = Timestamp::now();
+    let rows: Vec<_> = file.entries().iter().map(|entry| row(entry, tiers, now)).collect();
     if json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
     }
     let mut cells = vec![
-        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "FINGERPRINT", "RULES"].map(String::from),
+        ["NAME", "TIER", "REQUESTS/HOUR", "BURST/MINUTE", "STATE", "EXPIRES", "FINGERPRINT", "RULES"]
+            .map(String::from),
     ];
     cells.extend(rows.iter().map(row_cells));
     print(&table(&cells))?;
@@ -40,7 +46,7 @@ pub(super) fn list(file: &KeyFile, tiers: &Tiers, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn row<'a>(entry: &'a Entry, tiers: &Tiers) -> Row<'a> {
+fn row<'a>(entry: &'a Entry, tiers: &Tiers, now: Timestamp) -> Row<'a> {
     let limits = entry.limits(tiers);
     let own = [
         entry.requests_per_hour.map(|_| "requests_per_hour"),
@@ -52,6 +58,8 @@ fn row<'a>(entry: &'a Entry, tiers: &Tiers) -> Row<'a> {
         tier: &entry.tier,
         fingerprint: entry.fingerprint(),
         enabled: !entry.disabled,
+        expires: entry.expires.map(|time| time.to_string()),
+        has_expired: entry.expires.is_some_and(|time| time <= now),
         requests_per_hour: limits.as_ref().map(|limits| limits.requests_per_hour),
         burst_per_minute: limits.as_ref().map(|limits| limits.burst_per_minute),
         rules: limits.map(|limits| RuleLimits::clone(&limits.rules)).unwrap_or_default(),
@@ -59,7 +67,7 @@ fn row<'a>(entry: &'a Entry, tiers: &Tiers) -> Row<'a> {
     }
 }
 
-fn row_cells(row: &Row<'_>) -> [String; 7] {
+fn row_cells(row: &Row<'_>) -> [String; 8] {
     let limit = |name: &str, limit: Option<u32>| match limit {
         None => "?".to_owned(),
         Some(limit) if row.overrides.iter().any(|other| other == name) => format!("{limit}*"),
@@ -74,7 +82,13 @@ fn row_cells(row: &Row<'_>) -> [String; 7] {
         row.tier.to_owned(),
         limit("requests_per_hour", row.requests_per_hour),
         limit("burst_per_minute", row.burst_per_minute),
-        if row.enabled { "enabled" } else { "disabled" }.to_owned(),
+        match (row.enabled, row.has_expired) {
+            (false, _) => "disabled",
+            (true, true) => "expired",
+            (true, false) => "enabled",
+        }
+        .to_owned(),
+        row.expires.clone().unwrap_or_else(|| "never".to_owned()),
         row.fingerprint.clone(),
         if row.rules.is_empty() { "-".to_owned() } else { rules.collect::<Vec<_>>().join(" ") },
     ]

@@ -9,6 +9,7 @@ use crate::policy::{Limits, Tiers, check_key_name, unknown_rule_text, unknown_ti
 use crate::rules::Rules;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, value_parser};
+use jiff::Timestamp;
 use ratelimit_common::http::MAX_KEY;
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
@@ -21,6 +22,7 @@ Examples:
   printf %s \"$EXISTING\" | ratelimitd keys add acme-old --tier professional --key-stdin
   ratelimitd keys set acme-prod --tier enterprise --burst-per-minute default
   ratelimitd keys set acme-bulk --rule export=50 --rule search=default
+  ratelimitd keys set acme-prod --expires 90d
   ratelimitd keys disable acme-old
   ratelimitd keys list --json
 
@@ -38,7 +40,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Change a key's tier or its own limits
+    /// Change a key's tier, its own limits, or when it expires
     Set(Set),
     /// Take a key out of use: its requests are answered with 401
     Disable(Named),
@@ -72,6 +74,9 @@ pub(super) struct Add {
     /// A limit of its own on an endpoint rule; can be given for several rules
     #[arg(long = "rule", value_name = "RULE=N", value_parser = rule_limit)]
     rules: Vec<(String, Own)>,
+    /// Refuse the key from then on: a time such as 2027-01-31T12:00:00Z, or a span from now such as 90d or 12h
+    #[arg(long, value_name = "WHEN", value_parser = expiry)]
+    expires: Option<Timestamp>,
     /// Read an existing key (8 to 64 visible ASCII characters) from standard input, and print none
     #[arg(long)]
     key_stdin: bool,
@@ -101,6 +106,21 @@ struct Change {
     /// A limit of its own on an endpoint rule, or "default" for the tier's; can be given for several rules
     #[arg(long = "rule", value_name = "RULE=N|default", value_parser = rule_limit)]
     rules: Vec<(String, Own)>,
+    /// When the key expires: a time such as 2027-01-31T12:00:00Z, a span from now such as 90d or 12h, or "never"
+    #[arg(long, value_name = "WHEN|never", value_parser = changed_expiry)]
+    expires: Option<Expires>,
+}
+
+/// When a key expires, or that it never does.
+#[derive(Clone, Copy, Debug)]
+struct Expires(Option<Timestamp>);
+
+fn expiry(text: &str) -> Result<Timestamp, String> {
+    keys::parse_expiry(text, Timestamp::now())
+}
+
+fn changed_expiry(text: &str) -> Result<Expires, String> {
+    if text == "never" { Ok(Expires(None)) } else { expiry(text).map(|time| Expires(Some(time))) }
 }
 
 /// A key's own limit, or the tier's.
@@ -159,13 +179,15 @@ pub(super) fn execute(config: &Path, command: Command) -> Result<()> {
 }
 
 fn add(config: &Config, add: Add) -> Result<()> {
-    let Add { name, tier, requests_per_hour, burst_per_minute, rules, key_stdin } = add;
+    let Add { name, tier, requests_per_hour, burst_per_minute, rules, expires, key_stdin } = add;
     check_tier(&tier, &config.tiers)?;
     check_rules(&rules, &config.rules)?;
     let key = if key_stdin { read_key()? } else { PlainKey::generate()? };
     keys::update(&config.keys.file, |file| {
         file.add(&key, &name, &tier, requests_per_hour, burst_per_minute)?;
-        set_rules(file.entry_mut(&name)?, rules);
+        let entry = file.entry_mut(&name)?;
+        entry.expires = expires;
+        set_rules(entry, rules);
         Ok(())
     })?;
     if key_stdin {
@@ -195,7 +217,7 @@ fn read_key() -> Result<PlainKey> {
 }
 
 fn set(config: &Config, set: Set) -> Result<()> {
-    let Set { name, change: Change { tier, requests_per_hour, burst_per_minute, rules } } = set;
+    let Set { name, change: Change { tier, requests_per_hour, burst_per_minute, rules, expires } } = set;
     if let Some(tier) = &tier {
         check_tier(tier, &config.tiers)?;
     }
@@ -210,6 +232,9 @@ fn set(config: &Config, set: Set) -> Result<()> {
         }
         if let Some(Own(limit)) = burst_per_minute {
             entry.burst_per_minute = limit;
+        }
+        if let Some(Expires(time)) = expires {
+            entry.expires = time;
         }
         set_rules(entry, rules);
         Ok(())
