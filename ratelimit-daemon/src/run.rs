@@ -106,7 +106,8 @@ async fn serve(
         // Nobody is left to be told if the receiver is gone.
         let _ = report.send(proxy::serve(listeners, shared, stopped));
     })?;
-    info!("serving on {:?} for {}", watch.config().proxy.listen, watch.config().proxy.upstream);
+    let upstreams: Vec<_> = watch.config().proxy.upstreams.iter().map(ToString::to_string).collect();
+    info!("serving on {:?} for {}", watch.config().proxy.listen, upstreams.join(", "));
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     loop {
         tokio::select! {

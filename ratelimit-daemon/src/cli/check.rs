@@ -24,7 +24,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
         "{}: ok\n  listens on  {}\n  upstream    {}\n  kernel      {}\n  tiers       {}\n  keys        {keys}\n",
         path.display(),
         list(&config.proxy.listen),
-        config.proxy.upstream,
+        list(&config.proxy.upstreams),
         kernel(&config.kernel),
         list(config.tiers.keys()),
     ))

@@ -1,6 +1,6 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
-use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, forwarding, proxy, rules};
+use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, forwarding, health, proxy, rules};
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
 use crate::rules::Rules;
@@ -42,6 +42,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     let proxy = top.section("proxy", proxy::decode);
     let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
     let kernel = top.section("kernel", |section| kernel(section, listen));
+    let health = top.section("health", health::decode);
     let forwarding = top.section("forwarding", forwarding::decode);
     let keys = top.section("keys", |section| keys(section, directory));
     let headers = top.section("headers", |section| Headers {
@@ -50,7 +51,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     });
     let rules = rules::rules(top);
     let tiers = tiers(top, &rules);
-    Ok(Config { action, proxy: proxy?, forwarding, kernel, keys, headers, rules, tiers })
+    Ok(Config { action, proxy: proxy?, health, forwarding, kernel, keys, headers, rules, tiers })
 }
 
 /// The section `kernel`. `listen` is where the proxy listens, if that is known.

@@ -77,3 +77,21 @@ fn network(text: &str) -> Result<IpNet, String> {
         trunc => Err(format!("{text:?} has bits behind its prefix; write {trunc} for that network")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{assert_refused, with};
+
+    #[test]
+    fn networks() {
+        assert_refused(
+            &with("[forwarding]\ntrusted = ['10.0.0.1/8', '10.0.0.0/33', 'lan']"),
+            "/etc/x.toml:5: forwarding.trusted: \"10.0.0.1/8\" has bits behind its prefix; write 10.0.0.0/8 for that \
+             network\n\
+             /etc/x.toml:5: forwarding.trusted: \"10.0.0.0/33\" is not a network; write one such as \"10.0.0.0/8\", \
+             \"2001:db8::/32\" or \"10.1.2.3\"\n\
+             /etc/x.toml:5: forwarding.trusted: \"lan\" is not a network; write one such as \"10.0.0.0/8\", \
+             \"2001:db8::/32\" or \"10.1.2.3\"",
+        );
+    }
+}

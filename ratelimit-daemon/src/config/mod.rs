@@ -5,6 +5,7 @@
 
 mod decode;
 mod forwarding;
+mod health;
 mod proxy;
 mod rules;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod upstream;
 
 pub use forwarding::{Forwarded, Forwarding, Networks};
+pub use health::Health;
 pub use proxy::Proxy;
 pub use upstream::Upstream;
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub action: Action,
     /// The listener and the upstream.
     pub proxy: Proxy,
+    /// How upstreams are looked at.
+    pub health: Health,
     /// What the upstream is told of clients, and whom the proxy believes.
     pub forwarding: Forwarding,
     /// Enforcement in the kernel.

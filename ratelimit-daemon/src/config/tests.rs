@@ -3,18 +3,18 @@ use crate::policy::Limits;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn parse(text: &str) -> Result<Config, Problems> {
+pub(super) fn parse(text: &str) -> Result<Config, Problems> {
     let path = Path::new("/etc/x.toml");
     document::parse(path, text, |top| decode::config(top, directory(path)))
 }
 
 /// A configuration that is right, with `more` after it.
-fn with(more: &str) -> String {
+pub(super) fn with(more: &str) -> String {
     format!("[proxy]\nlisten = [\"0.0.0.0:8080\", \"[::1]:8081\"]\nupstream = \"127.0.0.1:9000\"\n{more}")
 }
 
 #[track_caller]
-fn assert_refused(text: &str, expected: &str) {
+pub(super) fn assert_refused(text: &str, expected: &str) {
     let told = parse(text).expect_err("a refusal").to_string();
     assert_eq!(told, expected);
 }
@@ -24,7 +24,9 @@ fn the_defaults() {
     let config = parse(&with("")).unwrap();
     assert_eq!(config.action, Action::Reset);
     assert_eq!(config.proxy.listen, ["0.0.0.0:8080".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
-    assert_eq!(config.proxy.upstream.to_string(), "127.0.0.1:9000");
+    assert_eq!(config.proxy.upstreams, ["127.0.0.1:9000".parse().unwrap()]);
+    let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+    assert_eq!(config.health, Health { path: None, interval, timeout });
     assert!(config.proxy.workers >= 1);
     assert_eq!(config.proxy.max_connections, 65_536);
     assert_eq!(config.proxy.head_timeout, Duration::from_secs(10));
@@ -67,7 +69,7 @@ fn every_setting_is_taken_over() {
         "action = 'observe'
         [proxy]
         listen = ['10.0.0.1:80']
-        upstream = 'api.internal:1'
+        upstream = ['api.internal:1', '[::1]:2']
         workers = 3
         max_connections = 4
         max_head_bytes = 4096
@@ -79,6 +81,10 @@ fn every_setting_is_taken_over() {
         connect_timeout_seconds = 7
         response_timeout_seconds = 8
         drain_timeout_seconds = 9
+        [health]
+        path = '/up?full=1'
+        interval_seconds = 16
+        timeout_seconds = 17
         [forwarding]
         trusted = ['10.0.0.0/8', '::1']
         proxy_protocol = ['10.1.2.3']
@@ -116,7 +122,10 @@ fn every_setting_is_taken_over() {
         action: Action::Observe,
         proxy: Proxy {
             listen: vec!["10.0.0.1:80".parse().unwrap()],
-            upstream: Upstream { host: "api.internal".to_owned(), port: 1 },
+            upstreams: vec![
+                Upstream { host: "api.internal".to_owned(), port: 1 },
+                "[::1]:2".parse().unwrap(),
+            ],
             workers: 3,
             max_connections: 4,
             max_head: 4096,
@@ -128,6 +137,11 @@ fn every_setting_is_taken_over() {
             connect_timeout: Duration::from_secs(7),
             response_timeout: Duration::from_secs(8),
             drain_timeout: Duration::from_secs(9),
+        },
+        health: Health {
+            path: Some("/up?full=1".to_owned()),
+            interval: Duration::from_secs(16),
+            timeout: Duration::from_secs(17),
         },
         forwarding: Forwarding {
             trusted: ["10.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap()).into_iter().collect(),
@@ -174,7 +188,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 43, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 45, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -211,7 +225,7 @@ fn words_and_unknown_fields() {
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
         (
             "[kernal]",
-            "4: kernal: unknown field; allowed: action, proxy, kernel, forwarding, keys, headers, paths, rules, tiers",
+            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, paths, rules, tiers",
         ),
         (
             "[tiers.enterprise]\nrequests = 1",
@@ -252,89 +266,10 @@ fn numbers_out_of_range() {
 }
 
 #[test]
-fn listeners() {
-    let example = "write address:port, such as \"0.0.0.0:8080\" or \"[::]:8080\"";
-    for (listen, expected) in [
-        ("[]", "empty; write one address or more, such as [\"0.0.0.0:8080\"]".to_owned()),
-        ("['8080']", format!("\"8080\" is not a socket address; {example}")),
-        ("['localhost:80']", format!("\"localhost:80\" is not a socket address; {example}")),
-        ("['[::]:0']", "port 0 is not allowed; allowed: 1 to 65535".to_owned()),
-        ("['[::]:80', '[0::0]:80']", "[::]:80 is listed twice; list it once".to_owned()),
-        ("'0.0.0.0:80'", "expected a list, found a string".to_owned()),
-    ] {
-        let text = format!("[proxy]\nupstream = 'a:1'\nlisten = {listen}\n[kernel]\nports = [81]");
-        assert_refused(&text, &format!("/etc/x.toml:3: proxy.listen: {expected}"));
-    }
-}
-
-#[test]
 fn a_problem_in_a_long_list_is_told_at_its_own_line() {
     assert_refused(
         "[proxy]\nupstream = 'a:1'\nlisten = [\n  '0.0.0.0:80',\n  '0.0.0.0:0',\n]",
         "/etc/x.toml:5: proxy.listen: port 0 is not allowed; allowed: 1 to 65535",
-    );
-}
-
-#[test]
-fn upstreams() {
-    let upstream =
-        |text: &str| parse(&format!("[proxy]\nlisten = ['0.0.0.0:80', '10.0.0.1:81']\nupstream = '{text}'"));
-    for right in
-        ["127.0.0.1:9000", "[::1]:9000", "api:80", "api-1.example.com:443", "10.0.0.2:80", "[::1]:80"]
-    {
-        assert_eq!(upstream(right).unwrap().proxy.upstream.to_string(), right);
-    }
-    assert_eq!(upstream("[::1]:9000").unwrap().proxy.upstream.host, "::1");
-    for wrong in [
-        "",
-        ":80",
-        "api",
-        "http://api:80",
-        "api:80/",
-        "127.0.0:80",
-        "::1:80",
-        "api:65536",
-        "-a:1",
-        "a..b:1",
-        "a b:1",
-    ] {
-        let told = upstream(wrong).expect_err(wrong).to_string();
-        assert!(
-            told.starts_with(&format!("/etc/x.toml:3: proxy.upstream: {wrong:?} is not an upstream; write")),
-            "{told}"
-        );
-    }
-    assert!(
-        upstream("api:0").unwrap_err().to_string().ends_with("port 0 is not allowed; allowed: 1 to 65535")
-    );
-    for (itself, listener) in
-        [("127.0.0.1:80", "0.0.0.0:80"), ("10.0.0.1:81", "10.0.0.1:81"), ("0.0.0.0:80", "0.0.0.0:80")]
-    {
-        let told = upstream(itself).expect_err(itself).to_string();
-        assert!(told.contains(&format!("{itself} is the proxy's own listener {listener}")), "{told}");
-    }
-}
-
-#[test]
-fn networks() {
-    assert_refused(
-        &with("[forwarding]\ntrusted = ['10.0.0.1/8', '10.0.0.0/33', 'lan']"),
-        "/etc/x.toml:5: forwarding.trusted: \"10.0.0.1/8\" has bits behind its prefix; write 10.0.0.0/8 for that \
-         network\n\
-         /etc/x.toml:5: forwarding.trusted: \"10.0.0.0/33\" is not a network; write one such as \"10.0.0.0/8\", \
-         \"2001:db8::/32\" or \"10.1.2.3\"\n\
-         /etc/x.toml:5: forwarding.trusted: \"lan\" is not a network; write one such as \"10.0.0.0/8\", \
-         \"2001:db8::/32\" or \"10.1.2.3\"",
-    );
-}
-
-#[test]
-fn protocols_to_change_to() {
-    assert!(parse(&with("upgrades = []")).unwrap().proxy.upgrades.is_empty());
-    assert_refused(
-        &with("upgrades = ['H2C', 'a b']"),
-        "/etc/x.toml:4: proxy.upgrades: \"H2C\" would carry requests past the limits; leave it out\n\
-         /etc/x.toml:4: proxy.upgrades: \"a b\" is not the name of a protocol; write one such as \"websocket\"",
     );
 }
 

@@ -87,6 +87,11 @@ impl<'a> Field<'a> {
         Err(self.refuse(format_args!("unknown value {text:?}; allowed: {}", words.join(", "))))
     }
 
+    /// Whether it is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
     /// A list, each item read by `read`. All of them are read before one that was refused refuses the list.
     pub(crate) fn each<T>(
         &self,

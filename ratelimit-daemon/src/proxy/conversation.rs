@@ -10,7 +10,7 @@ use super::pace::Phase;
 use super::proxy_protocol::Heading;
 use super::refusal::{Connection, Manner, Reason, Refusal};
 use super::survey::Survey;
-use super::upstream::{Failure, Link};
+use super::upstream::{Choice, Failure, Link, Tried};
 use crate::clock;
 use bytes::{Buf, BytesMut};
 use std::rc::Rc;
@@ -199,7 +199,7 @@ impl Conversation {
                     ),
                 };
                 request.clear();
-                let default_host = &client.worker.pool.host;
+                let default_host = client.worker.pool.host();
                 let provenance = client.provenance();
                 let onward = forward::Onward { framing, upgrade, provenance, default_host };
                 forward::write_request(request, head, &survey, &onward);
@@ -222,21 +222,7 @@ impl Conversation {
     /// its work before it failed, and a client that hammers a broken API server is what limits are for.
     async fn forward(&mut self, stream: &mut TcpStream, plan: &Plan) -> Result<After, Gone> {
         let client = self.client.clone();
-        let pool = &client.worker.pool;
-        client.pace.enter(Phase::Upstream);
-        let mut outcome = Outcome::Repeat;
-        if let Some(link) = pool.take() {
-            outcome = self.attempt(stream, link, plan).await;
-        }
-        if outcome == Outcome::Repeat {
-            outcome = match pool.connect(plan.now).await {
-                Ok(link) => {
-                    client.pace.enter(Phase::Upstream);
-                    self.attempt(stream, link, plan).await
-                }
-                Err(failure) => Outcome::Failed(failure),
-            };
-        }
+        let outcome = self.deliver(&client, stream, plan).await;
         let reason = match outcome {
             Outcome::Done(after) => return Ok(after),
             Outcome::Gone => return Err(Gone),
@@ -255,6 +241,37 @@ impl Conversation {
         client.pace.enter(Phase::Response);
         stream.write_all(&self.output).await?;
         Ok(if connection == Connection::Closes { After::Close } else { After::Next(0) })
+    }
+
+    /// Asks one upstream after the other, until one can be reached.
+    async fn deliver(&mut self, client: &Client, stream: &mut TcpStream, plan: &Plan) -> Outcome {
+        let mut outcome = Outcome::Failed(Failure::Unreachable);
+        let mut tried = Tried::default();
+        while let Some(upstream) = client.worker.pool.choose(&mut tried) {
+            client.pace.enter(Phase::Upstream);
+            outcome = self.ask(&upstream, stream, plan).await;
+            if !matches!(outcome, Outcome::Failed(Failure::Unreachable | Failure::ConnectTimeout)) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Over a connection that was used before, if there is one and it lives; else over a new one.
+    async fn ask(&mut self, upstream: &Choice<'_>, stream: &mut TcpStream, plan: &Plan) -> Outcome {
+        if let Some(link) = upstream.take() {
+            let outcome = self.attempt(stream, link, plan).await;
+            if outcome != Outcome::Repeat {
+                return outcome;
+            }
+        }
+        match upstream.connect(plan.now).await {
+            Ok(link) => {
+                self.client.pace.enter(Phase::Upstream);
+                self.attempt(stream, link, plan).await
+            }
+            Err(failure) => Outcome::Failed(failure),
+        }
     }
 
     async fn attempt(&mut self, stream: &mut TcpStream, link: Link, plan: &Plan) -> Outcome {

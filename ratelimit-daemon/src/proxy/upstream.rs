@@ -1,22 +1,19 @@
-//! The connections to the API server: a pool for each worker, last in first out.
+//! The connections to the API servers: a pool for each worker, last in first out.
 //!
 //! While a connection is in the pool nobody waits for anything on it: that the upstream has closed it is found
 //! when it is taken out, and by a sweep each second.
 
-use super::worker::Common;
-use crate::config::{Proxy, Upstream};
+use super::health::Health;
+use crate::config::Upstream;
 use bytes::BytesMut;
 use ratelimit_common::SECOND_NS;
-use std::cell::RefCell;
-use std::fmt::Display;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{info, warn};
 
 /// Unused for longer, a connection is closed.
 const IDLE_NS: u64 = 30 * SECOND_NS;
@@ -36,26 +33,7 @@ pub(super) enum Failure {
     Invalid,
 }
 
-/// Whether the upstream could be reached when a worker last tried.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    is_down: AtomicBool,
-}
-
-impl Health {
-    /// Logs the change, if it is one.
-    fn note(&self, upstream: &Upstream, error: Option<&dyn Display>) {
-        if self.is_down.swap(error.is_some(), Ordering::Relaxed) == error.is_some() {
-            return;
-        }
-        match error {
-            Some(error) => warn!(%upstream, %error, "cannot connect to the upstream; clients get 502 or 504"),
-            None => info!(%upstream, "the upstream is back"),
-        }
-    }
-}
-
-/// A connection to the upstream.
+/// A connection to an upstream.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) stream: TcpStream,
@@ -65,6 +43,8 @@ pub(super) struct Link {
     pub(super) used: u64,
     /// Whether it has carried a request before.
     pub(super) is_reused: bool,
+    /// Which upstream it leads to.
+    upstream: usize,
 }
 
 impl Link {
@@ -75,59 +55,121 @@ impl Link {
     }
 }
 
-/// A worker's connections to the upstream that carry no request now.
+/// Upstreams that a request was sent to, or almost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tried(u64);
+
+/// A worker's connections to the upstreams that carry no request now.
 #[derive(Debug)]
 pub(super) struct Pool {
-    upstream: Upstream,
-    /// The upstream's name, for requests that name no host.
-    pub(super) host: String,
+    members: Vec<Member>,
     connect_timeout: Duration,
-    common: Arc<Common>,
+    /// Where the next choice among equals begins.
+    next: Cell<usize>,
+}
+
+/// What a worker has of one upstream.
+#[derive(Debug)]
+struct Member {
+    health: Arc<Health>,
+    index: usize,
+    /// Requests of this worker that are under way.
+    under_way: Cell<u32>,
     /// The one used last is last.
     idle: RefCell<Vec<Link>>,
 }
 
 impl Pool {
-    pub(super) fn new(proxy: &Proxy, common: Arc<Common>) -> Self {
-        let (upstream, connect_timeout) = (proxy.upstream.clone(), proxy.connect_timeout);
-        Self { host: upstream.to_string(), upstream, connect_timeout, common, idle: RefCell::default() }
+    pub(super) fn new(upstreams: &[Arc<Health>], connect_timeout: Duration) -> Self {
+        let member = |(index, health): (usize, &Arc<Health>)| Member {
+            health: health.clone(),
+            index,
+            under_way: Cell::new(0),
+            idle: RefCell::default(),
+        };
+        let members = upstreams.iter().enumerate().map(member).collect();
+        Self { members, connect_timeout, next: Cell::new(0) }
     }
 
-    /// Takes out a connection that was used before, if there is one.
-    pub(super) fn take(&self) -> Option<Link> {
-        let mut idle = self.idle.borrow_mut();
-        std::iter::from_fn(|| idle.pop()).find(Link::is_quiet)
+    /// The first upstream's name, for requests that name no host.
+    pub(super) fn host(&self) -> &str {
+        self.members.first().map_or("", |member| &member.health.name)
+    }
+
+    /// Chooses the upstream for the next attempt: of those that are up the one with the fewest requests under
+    /// way here. If all are down one of them is tried, once: it may be back, and it costs the client nothing else.
+    pub(super) fn choose(&self, tried: &mut Tried) -> Option<Choice<'_>> {
+        let start = self.next.get();
+        self.next.set(start.wrapping_add(1));
+        let rotated = (0..self.members.len()).map(|step| start.wrapping_add(step) % self.members.len());
+        let members = rotated.filter_map(|index| self.members.get(index));
+        let is_first = tried.0 == 0;
+        let candidates = members.filter(|member| tried.0 & 1 << member.index == 0);
+        let best = candidates.min_by_key(|member| (member.health.is_down(), member.under_way.get()))?;
+        if best.health.is_down() && !is_first {
+            return None;
+        }
+        tried.0 |= 1 << best.index;
+        best.under_way.set(best.under_way.get() + 1);
+        Some(Choice { member: best, connect_timeout: self.connect_timeout })
     }
 
     /// Takes `link` back, on which nothing is under way.
     pub(super) fn give_back(&self, link: Link) {
-        self.idle.borrow_mut().push(Link { is_reused: true, ..link });
+        if let Some(member) = self.members.get(link.upstream) {
+            member.idle.borrow_mut().push(Link { is_reused: true, ..link });
+        }
     }
 
-    /// Closes the connections that the upstream has closed and those that were not used for long.
+    /// Closes the connections that the upstreams have closed and those that were not used for long.
     pub(super) fn sweep(&self, now: u64) {
-        self.idle.borrow_mut().retain(|link| link.is_quiet() && now < link.used.saturating_add(IDLE_NS));
+        for member in &self.members {
+            let is_of_use = |link: &Link| link.is_quiet() && now < link.used.saturating_add(IDLE_NS);
+            member.idle.borrow_mut().retain(is_of_use);
+        }
+    }
+}
+
+/// The upstream that a request goes to. The request counts as under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Choice<'a> {
+    member: &'a Member,
+    connect_timeout: Duration,
+}
+
+impl Choice<'_> {
+    /// Takes out a connection that was used before, if there is one.
+    pub(super) fn take(&self) -> Option<Link> {
+        let mut idle = self.member.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(Link::is_quiet)
     }
 
     /// Makes a new connection.
     pub(super) async fn connect(&self, now: u64) -> Result<Link, Failure> {
-        let (result, failure) = match timeout(self.connect_timeout, self.open()).await {
+        let health = &self.member.health;
+        let (result, failure) = match timeout(self.connect_timeout, open(&health.upstream)).await {
             Ok(result) => (result, Failure::Unreachable),
             Err(_) => (Err(io::ErrorKind::TimedOut.into()), Failure::ConnectTimeout),
         };
-        self.common.health.note(&self.upstream, result.as_ref().err().map(|error| error as &dyn Display));
+        health.note_connected(result.as_ref().err());
         let stream = result.map_err(|_| failure)?;
-        Ok(Link { stream, input: BytesMut::new(), used: now, is_reused: false })
+        let upstream = self.member.index;
+        Ok(Link { stream, input: BytesMut::new(), used: now, is_reused: false, upstream })
     }
+}
 
-    /// A name is looked up for every connection, so a change of its addresses is followed.
-    async fn open(&self) -> io::Result<TcpStream> {
-        let Upstream { host, port } = &self.upstream;
-        let stream = match host.parse::<IpAddr>() {
-            Ok(address) => TcpStream::connect((address, *port)).await?,
-            Err(_) => TcpStream::connect((host.as_str(), *port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        Ok(stream)
+impl Drop for Choice<'_> {
+    fn drop(&mut self) {
+        self.member.under_way.set(self.member.under_way.get() - 1);
     }
+}
+
+/// Connects to `upstream`. A name is looked up for every connection, so a change of its addresses is followed.
+pub(super) async fn open(Upstream { host, port }: &Upstream) -> io::Result<TcpStream> {
+    let stream = match host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect((address, *port)).await?,
+        Err(_) => TcpStream::connect((host.as_str(), *port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

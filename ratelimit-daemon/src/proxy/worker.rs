@@ -3,10 +3,12 @@
 use super::Shared;
 use super::connection::{self, Client};
 use super::date::Date;
+use super::health::{self, Health};
 use super::listen::BACKLOG;
 use super::refusal;
-use super::upstream::{Health, Pool};
+use super::upstream::Pool;
 use crate::clock;
+use crate::config::Config;
 use crate::rules::Room;
 use anyhow::{Context, Result};
 use std::cell::{Cell, RefCell};
@@ -30,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the workers share beside [`Shared`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Common {
     /// Whether a worker has ended: then all do.
     has_ended: watch::Sender<bool>,
@@ -38,8 +40,23 @@ pub(super) struct Common {
     connections: AtomicUsize,
     /// Whether connections are being turned away: one line in the log for each change.
     is_full: AtomicBool,
-    /// Whether the upstream could be reached when it was last tried.
-    pub(super) health: Health,
+    /// The upstreams.
+    upstreams: Vec<Arc<Health>>,
+    /// Whether a worker watches them.
+    is_watched: AtomicBool,
+}
+
+impl Common {
+    pub(super) fn new(config: &Config) -> Self {
+        let upstream = |upstream| Arc::new(Health::new(upstream, &config.health));
+        Self {
+            has_ended: watch::Sender::default(),
+            connections: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
+            upstreams: config.proxy.upstreams.iter().map(upstream).collect(),
+            is_watched: AtomicBool::new(false),
+        }
+    }
 }
 
 /// The end of a worker, however it comes. Its listeners would go on to take their share of the clients, so
@@ -90,7 +107,7 @@ impl Worker {
 
     fn new(shared: &Shared, common: &Arc<Common>) -> Self {
         Self {
-            pool: Pool::new(&shared.config.proxy, common.clone()),
+            pool: Pool::new(&common.upstreams, shared.config.proxy.connect_timeout),
             date: Date::default(),
             paths: RefCell::default(),
             shared: shared.clone(),
@@ -113,6 +130,7 @@ impl Worker {
             accepting.push(spawn_local(self.clone().accept(listener)));
         }
         let sweeping = spawn_local(self.clone().sweep());
+        let watching = spawn_local(self.clone().watch());
         let mut ended = self.common.has_ended.subscribe();
         // An error says that whoever could stop the proxy is gone: stop.
         tokio::select! {
@@ -126,6 +144,7 @@ impl Worker {
         }
         self.drain().await;
         sweeping.abort();
+        watching.abort();
         Ok(())
     }
 
@@ -191,6 +210,13 @@ impl Worker {
             return refusal::turn_away(stream);
         };
         spawn_local(connection::serve(place, client, stream));
+    }
+
+    /// Looks at the upstreams, if no other worker does.
+    async fn watch(self: Rc<Self>) {
+        if !self.common.is_watched.swap(true, Ordering::Relaxed) {
+            health::watch(&self.common.upstreams, &self.shared.config.health).await;
+        }
     }
 
     /// Forgets upstream connections that are closed or have long not been used.

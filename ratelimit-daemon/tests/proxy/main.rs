@@ -19,3 +19,4 @@ mod rules;
 mod smuggling;
 mod upgrades;
 mod upstream_failures;
+mod upstreams;
