@@ -141,6 +141,11 @@ impl Windows {
         self.0.shrink_to_fit();
     }
 
+    /// Whether no window is in use.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Bytes of the heap that the windows take.
     pub fn heap_bytes(&self) -> usize {
         let packed: usize = self.0.iter().map(|(_, window)| window.heap_bytes()).sum();

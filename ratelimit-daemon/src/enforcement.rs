@@ -103,7 +103,8 @@ impl Enforcement {
         let next = Arc::new(next);
         let changes = next.changes(&before);
         let has_other_rules = next.router().rules() != before.router().rules();
-        if changes.is_empty() && !has_other_rules {
+        let has_other_tiers = next.tiers() != before.tiers();
+        if changes.is_empty() && !has_other_rules && !has_other_tiers {
             return Ok(());
         }
         for key in &changes.removed {

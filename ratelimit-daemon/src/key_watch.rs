@@ -1,11 +1,11 @@
 //! Takes changes of the key file over by itself, and of the tiers and the rules when asked to.
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Anonymous, Config};
 use crate::enforcement::Enforcement;
 use crate::keys::KeyFile;
 use crate::policy::Policy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -60,6 +60,11 @@ impl KeyWatch {
                 "{}: only tiers, rules and keys are taken over; the rest needs a restart",
                 self.path.display()
             );
+        }
+        if let Some(Anonymous { tier, .. }) = &fixed.anonymous
+            && !fixed.tiers.contains_key(tier)
+        {
+            bail!("tier {tier} is gone, which clients without a key have until a restart; put it back");
         }
         self.seen = Some(version(&fixed.keys.file)?);
         let file = KeyFile::load(&fixed.keys.file)?;

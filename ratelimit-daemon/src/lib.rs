@@ -17,3 +17,4 @@ pub mod rules;
 pub mod run;
 mod shared_memory;
 pub mod slots;
+pub mod strangers;

@@ -133,6 +133,7 @@ impl Key {
 #[derive(Debug)]
 pub struct Policy {
     secret: Secret,
+    tiers: Tiers,
     router: Router,
     /// In the key file's order.
     keys: Vec<Arc<Key>>,
@@ -196,7 +197,15 @@ impl Policy {
         let router = Router::new(rules, previous.map(|previous| &previous.router));
         let mut expiring: Vec<_> = keys.iter().filter(|key| key.expires.is_some()).cloned().collect();
         expiring.sort_by_key(|key| key.expires);
-        problems.or(Self { secret: file.secret(), router, keys, by_digest, expiring, free })
+        problems.or(Self {
+            secret: file.secret(),
+            tiers: tiers.clone(),
+            router,
+            keys,
+            by_digest,
+            expiring,
+            free,
+        })
     }
 
     /// The slots of the keys that `file` no longer has.
@@ -218,6 +227,11 @@ impl Policy {
     /// All keys, disabled ones too, in the key file's order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.keys.iter()
+    }
+
+    /// The tiers.
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
     }
 
     /// The endpoint rules.

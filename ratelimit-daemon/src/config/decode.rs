@@ -1,6 +1,8 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
-use super::{Action, Attach, Config, Headers, Kernel, Keys, Missing, forwarding, health, proxy, rules};
+use super::{
+    Action, Attach, Config, Headers, Kernel, Keys, Missing, anonymous, forwarding, health, proxy, rules,
+};
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
 use crate::rules::Rules;
@@ -21,7 +23,8 @@ const ACTIONS: &[(&str, Action)] =
     &[("drop", Action::Drop), ("reset", Action::Reset), ("observe", Action::Observe)];
 const ATTACHES: &[(&str, Attach)] =
     &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic)];
-const MISSING: &[(&str, Missing)] = &[("reject", Missing::Reject), ("pass", Missing::Pass)];
+const MISSING: &[(&str, Missing)] =
+    &[("reject", Missing::Reject), ("anonymous", Missing::Anonymous), ("pass", Missing::Pass)];
 
 /// Fields that carry the message or the connection, or something else than a key.
 const OTHER_FIELDS: &[HeaderName] = &[
@@ -51,7 +54,19 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     });
     let rules = rules::rules(top);
     let tiers = tiers(top, &rules);
-    Ok(Config { action, proxy: proxy?, health, forwarding, kernel, keys, headers, rules, tiers })
+    let anonymous = top.section("anonymous", |section| anonymous::decode(section, keys.missing, &tiers));
+    Ok(Config {
+        action,
+        proxy: proxy?,
+        health,
+        forwarding,
+        kernel,
+        keys,
+        anonymous: anonymous?,
+        headers,
+        rules,
+        tiers,
+    })
 }
 
 /// The section `kernel`. `listen` is where the proxy listens, if that is known.
@@ -118,7 +133,7 @@ fn keys(section: &Section<'_>, directory: &Path) -> Keys {
         file: directory.join(file),
         header: section.or("header", default, |field| field.parsed(|text| key_field_name(text, bearer))),
         bearer,
-        missing: section.or("missing", Missing::Reject, missing),
+        missing: section.or("missing", Missing::Reject, |field| field.one_of(MISSING)),
     }
 }
 
@@ -139,13 +154,6 @@ fn key_field_name(text: &str, bearer: bool) -> Result<HeaderName, String> {
         ));
     }
     Ok(name)
-}
-
-fn missing(field: &Field<'_>) -> Result<Missing, Refused> {
-    if field.text()? == "anonymous" {
-        return Err(field.refuse("\"anonymous\" is not available yet; allowed: reject, pass"));
-    }
-    field.one_of(MISSING)
 }
 
 fn tiers(top: &Section<'_>, rules: &Rules) -> Tiers {

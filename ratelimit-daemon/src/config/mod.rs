@@ -3,6 +3,7 @@
 //! A [`Config`] exists only if every value in it is allowed; nothing that uses it has to check again.
 #![forbid(unsafe_code)]
 
+mod anonymous;
 mod decode;
 mod forwarding;
 mod health;
@@ -12,6 +13,7 @@ mod rules;
 mod tests;
 mod upstream;
 
+pub use anonymous::Anonymous;
 pub use forwarding::{Forwarded, Forwarding, Networks};
 pub use health::Health;
 pub use proxy::Proxy;
@@ -38,6 +40,8 @@ pub struct Config {
     pub kernel: Kernel,
     /// Where keys are and how a request carries one.
     pub keys: Keys,
+    /// What clients without a key may send; there if [`Keys::missing`] is [`Missing::Anonymous`].
+    pub anonymous: Option<Anonymous>,
     /// Optional response fields.
     pub headers: Headers,
     /// The endpoint rules, the built-in ones among them.
@@ -85,6 +89,8 @@ pub enum Attach {
 pub enum Missing {
     /// It is refused with 401.
     Reject,
+    /// Its client's address has limits of its own.
+    Anonymous,
     /// It is forwarded, unlimited.
     Pass,
 }

@@ -100,7 +100,10 @@ fn every_setting_is_taken_over() {
         file = 'k.toml'
         header = 'Api-Token'
         bearer = false
-        missing = 'pass'
+        missing = 'anonymous'
+        [anonymous]
+        tier = 'partner'
+        max_clients = 18
         [headers]
         ratelimit_fields = false
         dry_run = true
@@ -160,8 +163,9 @@ fn every_setting_is_taken_over() {
             file: "/etc/k.toml".into(),
             header: HeaderName::from_static("api-token"),
             bearer: false,
-            missing: Missing::Pass,
+            missing: Missing::Anonymous,
         },
+        anonymous: Some(Anonymous { tier: "partner".to_owned(), max_clients: 18 }),
         headers: Headers { ratelimit_fields: false, dry_run: true },
         rules: Rules { case_sensitive: true, ..Rules::built_in() },
         tiers: Tiers::from([
@@ -188,7 +192,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 45, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 46, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -215,17 +219,13 @@ fn words_and_unknown_fields() {
             "[kernel]\nattach = 'fast'",
             "5: kernel.attach: unknown value \"fast\"; allowed: auto, native, generic",
         ),
-        ("[keys]\nmissing = 'ok'", "5: keys.missing: unknown value \"ok\"; allowed: reject, pass"),
-        (
-            "[keys]\nmissing = 'anonymous'",
-            "5: keys.missing: \"anonymous\" is not available yet; allowed: reject, pass",
-        ),
+        ("[keys]\nmissing = 'ok'", "5: keys.missing: unknown value \"ok\"; allowed: reject, anonymous, pass"),
         ("[keys]\nbearer = 'yes'", "5: keys.bearer: expected true or false, found a string"),
         ("[keys]\nfiel = ''", "5: keys.fiel: unknown field; allowed: file, bearer, header, missing"),
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
         (
             "[kernal]",
-            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, paths, rules, tiers",
+            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, paths, rules, tiers, anonymous",
         ),
         (
             "[tiers.enterprise]\nrequests = 1",

@@ -179,6 +179,14 @@ impl Limiter {
         Standing::of(key, rules, self.slots.get(key.slot), &mut windows, None, now)
     }
 
+    /// Whether `key` has used nothing at `now` that any limit still counts.
+    pub fn is_unused(&self, key: &Key, now: u64) -> bool {
+        let mut windows = key.usage.account.lock();
+        windows.tidy(now);
+        let is_full = self.slots.get(key.slot).is_none_or(|slot| slot.bucket.load() <= now);
+        windows.is_empty() && is_full
+    }
+
     /// Gives back `paid` tokens that the kernel took for requests which no limit counts.
     pub fn refund(&self, slot: u32, paid: u64) {
         let Some(slot) = self.slots.get(slot) else { return };

@@ -11,6 +11,7 @@ use crate::config::Missing;
 use crate::limiter::{Judgement, Standing, Verdict};
 use crate::policy::{Key, Policy};
 use crate::rules::{Applied, BadTarget};
+use crate::strangers::Strangers;
 use ratelimit_common::flow::Credit;
 
 /// Judges the request with this `head` at `now`: charges its key if it is admitted, and gives back what the
@@ -33,8 +34,14 @@ pub(super) fn admit(
             refused(Reason::ConflictingKeys)
         }
         (Presented::Nothing, Err(problem)) => refused(Reason::BadRequest(problem)),
-        (Presented::Nothing, Ok(framing)) if keys.missing == Missing::Pass => Ok((framing, None)),
-        (Presented::Nothing, Ok(_)) => refused(Reason::MissingKey),
+        (Presented::Nothing, Ok(framing)) => match (keys.missing, client.worker.strangers()) {
+            (Missing::Pass, _) => Ok((framing, None)),
+            (Missing::Anonymous, Some(strangers)) => {
+                let matched = rules(client, &policy, head).map(|rules| (framing, rules));
+                judge_stranger(client, strangers, &policy, head, matched, now)
+            }
+            _ => refused(Reason::MissingKey),
+        },
         (Presented::Key(key), framing) => match client.known.authenticate(&policy, key) {
             None => refused(Reason::UnknownKey),
             Some(key) if !key.enabled => {
@@ -72,7 +79,29 @@ fn judge(
         give_back(client, key);
         Refusal { reason: Reason::BadRequest(problem), standing: Some(limiter.standing(key, &[], now)) }
     })?;
-    let Judgement { verdict, standing } = limiter.judge(key, &rules, client.flow.take(key.slot), now);
+    conclude(framing, limiter.judge(key, &rules, client.flow.take(key.slot), now))
+}
+
+/// Judges a request without a key. The kernel knows nothing of it.
+fn judge_stranger(
+    client: &Client,
+    strangers: &Strangers,
+    policy: &Policy,
+    head: &RequestHead<'_, '_>,
+    matched: Result<(Framing, Vec<Applied>), &'static str>,
+    now: u64,
+) -> Result<(Framing, Option<Standing>), Refusal> {
+    let refusal = |reason| Refusal { reason, standing: None };
+    let (framing, rules) = matched.map_err(|problem| refusal(Reason::BadRequest(problem)))?;
+    let limits = policy.tiers().get(strangers.tier()).ok_or(refusal(Reason::MissingKey))?;
+    let address = client.provenance().client(head.fields);
+    let key = client.stranger(strangers, address, limits).ok_or(refusal(Reason::TooManyClients))?;
+    conclude(framing, strangers.limiter().judge(&key, &rules, None, now))
+}
+
+/// What a judgement means for a request whose body is framed so.
+fn conclude(framing: Framing, judgement: Judgement) -> Result<(Framing, Option<Standing>), Refusal> {
+    let Judgement { verdict, standing } = judgement;
     match verdict {
         Verdict::Admitted | Verdict::Observed { .. } => Ok((framing, Some(standing))),
         Verdict::Refused { wait_ns, .. } => {

@@ -7,12 +7,15 @@ use super::provenance::{Peer, Provenance};
 use super::worker::{Place, Worker};
 use crate::clock;
 use crate::flows::Flow;
-use std::cell::OnceCell;
+use crate::policy::{Key, Limits};
+use crate::strangers::Strangers;
+use std::cell::{OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -30,6 +33,15 @@ pub(super) struct Client {
     /// Whose connection it is: the other end's, unless a PROXY protocol header has said otherwise.
     peer: OnceCell<Peer>,
     pub(super) known: KnownKey,
+    /// The client without a key that a request came from last.
+    stranger: RefCell<Option<Stranger>>,
+}
+
+/// A client without a key, at an address.
+#[derive(Debug)]
+struct Stranger {
+    address: IpAddr,
+    key: Arc<Key>,
 }
 
 impl Client {
@@ -42,6 +54,7 @@ impl Client {
             address: address.ip().to_canonical(),
             peer: OnceCell::new(),
             known: KnownKey::default(),
+            stranger: RefCell::default(),
         })
     }
 
@@ -60,6 +73,27 @@ impl Client {
     pub(super) fn provenance(&self) -> Provenance<'_> {
         let forwarding = &self.worker.shared.config.forwarding;
         Provenance { peer: self.peer.get_or_init(|| Peer::new(self.address, forwarding)), forwarding }
+    }
+
+    /// What the client without a key at `address` has used; `None` if there is no room for it. Most connections have
+    /// one client for life.
+    pub(super) fn stranger(
+        &self,
+        strangers: &Strangers,
+        address: IpAddr,
+        limits: &Limits,
+    ) -> Option<Arc<Key>> {
+        let mut last = self.stranger.borrow_mut();
+        match &*last {
+            Some(stranger) if stranger.address == address && stranger.key.limits == *limits => {
+                Some(stranger.key.clone())
+            }
+            _ => {
+                let key = strangers.find(address, limits, clock::now())?;
+                *last = Some(Stranger { address, key: key.clone() });
+                Some(key)
+            }
+        }
     }
 
     /// Gives back what the kernel charged for requests that never became one here: broken off, or malformed.

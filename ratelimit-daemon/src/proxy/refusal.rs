@@ -18,6 +18,8 @@ pub(super) enum Reason {
     DisabledKey,
     ExpiredKey,
     ConflictingKeys,
+    /// No key, and no room for another client without one.
+    TooManyClients,
     /// It cannot be forwarded.
     BadRequest(&'static str),
     /// Its head is too large.
@@ -85,6 +87,11 @@ impl Reason {
             Self::ConflictingKeys => {
                 (BAD_REQUEST, "conflicting_keys", "The request has more than one API key.")
             }
+            Self::TooManyClients => (
+                "503 Service Unavailable",
+                "too_many_clients",
+                "The server has too many clients without an API key. Please use one, or try again later.",
+            ),
             Self::BadRequest(message) => (BAD_REQUEST, "bad_request", message),
             Self::HeadTooLarge => (
                 "431 Request Header Fields Too Large",
@@ -196,6 +203,7 @@ mod tests {
             Reason::DisabledKey,
             Reason::ExpiredKey,
             Reason::ConflictingKeys,
+            Reason::TooManyClients,
             Reason::BadRequest("Words."),
             Reason::HeadTooLarge,
             Reason::BodyTimeout,

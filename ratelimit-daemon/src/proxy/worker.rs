@@ -8,8 +8,9 @@ use super::listen::BACKLOG;
 use super::refusal;
 use super::upstream::Pool;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Action, Anonymous, Config};
 use crate::rules::Room;
+use crate::strangers::Strangers;
 use anyhow::{Context, Result};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -42,20 +43,26 @@ pub(super) struct Common {
     is_full: AtomicBool,
     /// The upstreams.
     upstreams: Vec<Arc<Health>>,
-    /// Whether a worker watches them.
+    /// Whether a worker looks at them, and after the strangers.
     is_watched: AtomicBool,
+    /// The clients without a key, if they have limits.
+    strangers: Option<Strangers>,
 }
 
 impl Common {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Result<Self> {
+        let observe = config.action == Action::Observe;
+        let strangers =
+            |Anonymous { tier, max_clients }: &Anonymous| Strangers::new(tier, *max_clients, observe);
         let upstream = |upstream| Arc::new(Health::new(upstream, &config.health));
-        Self {
+        Ok(Self {
             has_ended: watch::Sender::default(),
             connections: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             upstreams: config.proxy.upstreams.iter().map(upstream).collect(),
             is_watched: AtomicBool::new(false),
-        }
+            strangers: config.anonymous.as_ref().map(strangers).transpose()?,
+        })
     }
 }
 
@@ -212,19 +219,32 @@ impl Worker {
         spawn_local(connection::serve(place, client, stream));
     }
 
-    /// Looks at the upstreams, if no other worker does.
+    /// The clients without a key, if they have limits.
+    pub(super) fn strangers(&self) -> Option<&Strangers> {
+        self.common.strangers.as_ref()
+    }
+
+    /// Looks at the upstreams and after the strangers, if no other worker does.
     async fn watch(self: Rc<Self>) {
         if !self.common.is_watched.swap(true, Ordering::Relaxed) {
-            health::watch(&self.common.upstreams, &self.shared.config.health).await;
+            let looks = health::watch(&self.common.upstreams, &self.shared.config.health);
+            tokio::join!(
+                looks,
+                each_second(|| self.strangers().into_iter().for_each(|all| all.sweep(clock::now())))
+            );
         }
     }
 
     /// Forgets upstream connections that are closed or have long not been used.
     async fn sweep(self: Rc<Self>) {
-        loop {
-            sleep(Duration::from_secs(1)).await;
-            self.pool.sweep(clock::now());
-        }
+        each_second(|| self.pool.sweep(clock::now())).await;
+    }
+}
+
+async fn each_second(act: impl Fn()) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        act();
     }
 }
 
