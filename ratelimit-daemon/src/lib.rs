@@ -13,6 +13,7 @@ pub mod keys;
 pub mod limiter;
 pub mod policy;
 pub mod proxy;
+pub mod records;
 pub mod rules;
 pub mod run;
 mod shared_memory;
