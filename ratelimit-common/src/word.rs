@@ -9,13 +9,13 @@ pub struct Word(AtomicU64);
 
 impl Word {
     /// A word outside shared memory, as tests use it.
-    #[cfg(not(loom))]
+    #[cfg(not(shuttle))]
     pub const fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }
 
     /// A word that the model checker watches.
-    #[cfg(loom)]
+    #[cfg(shuttle)]
     pub fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }

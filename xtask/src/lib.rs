@@ -13,6 +13,7 @@ mod interrupt;
 pub mod lab;
 pub mod linker;
 pub mod lint;
+pub mod model;
 pub mod packages;
 pub mod setup;
 pub mod tally;

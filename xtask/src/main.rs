@@ -26,6 +26,8 @@ enum Task {
     Demo,
     /// Runs every test, the lints and the demonstration
     Test,
+    /// Checks every interleaving of the enforcers on one key
+    Model,
     /// Measures packets and proxies, and writes the tables of docs/benchmarks.md
     Bench(xtask::bench::Options),
     /// Checks formatting, the lints, and the rules about dependencies and sources
@@ -51,6 +53,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build { debug } => xtask::build::all(debug),
         Task::Demo => xtask::demo::run(),
         Task::Test => xtask::test::all(),
+        Task::Model => xtask::model::check(),
         Task::Bench(options) => xtask::bench::run(options),
         Task::Lint => xtask::lint::all(),
         Task::ApiServer(addresses) => xtask::api::serve(addresses),

@@ -1,13 +1,14 @@
 //! `cargo xtask test`: everything that says whether the tree is right, from an empty machine on.
 
-use crate::{build, command, demo, lint, setup};
+use crate::{build, command, demo, lint, model, setup};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
 type Step = (&'static str, fn() -> Result<()>);
 
 /// What is left to do once everything is built. A step that fails does not hide what the others have to say.
-const STEPS: [Step; 3] = [("lint", lint::all), ("tests", tests), ("demonstration", demo::run)];
+const STEPS: [Step; 4] =
+    [("lint", lint::all), ("tests", tests), ("models", model::check), ("demonstration", demo::run)];
 
 /// Builds, lints, runs every test and then the demonstration.
 pub fn all() -> Result<()> {
