@@ -1,7 +1,7 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
 use super::{
-    Action, Attach, Config, Headers, Kernel, Keys, Missing, anonymous, forwarding, health, proxy, rules,
+    Action, Attach, Bulk, Config, Headers, Kernel, Keys, Missing, anonymous, forwarding, health, proxy, rules,
 };
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+const BYTES: RangeInclusive<u32> = 1..=1 << 30;
 const DEFAULT_KEY_FILE: &str = "/etc/ratelimitd/keys.toml";
 const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
@@ -52,6 +53,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
         ratelimit_fields: section.or("ratelimit_fields", true, Field::boolean),
         dry_run: section.or("dry_run", false, Field::boolean),
     });
+    let bulk = top.section("bulk", bulk);
     let rules = rules::rules(top);
     let tiers = tiers(top, &rules);
     let anonymous = top.section("anonymous", |section| anonymous::decode(section, keys.missing, &tiers));
@@ -64,6 +66,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
         keys,
         anonymous: anonymous?,
         headers,
+        bulk,
         rules,
         tiers,
     })
@@ -154,6 +157,14 @@ fn key_field_name(text: &str, bearer: bool) -> Result<HeaderName, String> {
         ));
     }
     Ok(name)
+}
+
+fn bulk(section: &Section<'_>) -> Bulk {
+    let bytes = |name, default| section.or(name, default, |field| field.whole(BYTES)) as usize;
+    Bulk {
+        max_body_bytes: bytes("max_body_bytes", 8 << 20),
+        max_total_bytes: bytes("max_total_bytes", 256 << 20),
+    }
 }
 
 fn tiers(top: &Section<'_>, rules: &Rules) -> Tiers {

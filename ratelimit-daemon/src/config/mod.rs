@@ -44,6 +44,8 @@ pub struct Config {
     pub anonymous: Option<Anonymous>,
     /// Optional response fields.
     pub headers: Headers,
+    /// Bodies that are looked into.
+    pub bulk: Bulk,
     /// The endpoint rules, the built-in ones among them.
     pub rules: Rules,
     /// The tiers by name, the built-in ones among them.
@@ -121,6 +123,15 @@ pub struct Keys {
     pub bearer: bool,
     /// What happens to a request without a key.
     pub missing: Missing,
+}
+
+/// Bodies that are looked into: they are held whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// Most bytes of one, decoded or not.
+    pub max_body_bytes: usize,
+    /// Most bytes of all at once.
+    pub max_total_bytes: usize,
 }
 
 /// Optional response fields.

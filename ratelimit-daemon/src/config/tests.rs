@@ -53,6 +53,7 @@ fn the_defaults() {
     assert_eq!(config.keys.missing, Missing::Reject);
     assert!(config.headers.ratelimit_fields && !config.headers.dry_run);
     assert_eq!(config.rules, Rules::built_in());
+    assert_eq!(config.bulk, Bulk { max_body_bytes: 8 << 20, max_total_bytes: 256 << 20 });
     let limits = |requests_per_hour, burst_per_minute| Limits {
         requests_per_hour,
         burst_per_minute,
@@ -107,6 +108,9 @@ fn every_setting_is_taken_over() {
         [headers]
         ratelimit_fields = false
         dry_run = true
+        [bulk]
+        max_body_bytes = 14
+        max_total_bytes = 15
         [paths]
         case_sensitive = true
         [tiers.professional]
@@ -167,6 +171,7 @@ fn every_setting_is_taken_over() {
         },
         anonymous: Some(Anonymous { tier: "partner".to_owned(), max_clients: 18 }),
         headers: Headers { ratelimit_fields: false, dry_run: true },
+        bulk: Bulk { max_body_bytes: 14, max_total_bytes: 15 },
         rules: Rules { case_sensitive: true, ..Rules::built_in() },
         tiers: Tiers::from([
             ("professional".to_owned(), tier(1_000, 11)),
@@ -192,7 +197,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 46, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 48, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -225,7 +230,7 @@ fn words_and_unknown_fields() {
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
         (
             "[kernal]",
-            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, paths, rules, tiers, anonymous",
+            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, bulk, paths, rules, tiers, anonymous",
         ),
         (
             "[tiers.enterprise]\nrequests = 1",

@@ -119,11 +119,24 @@ impl Limiter {
     /// Judges one request of `key` at `now`, to which `rules` apply. `credit` is what the kernel left on the
     /// connection for it.
     pub fn judge(&self, key: &Key, rules: &[Applied], credit: Option<Credit>, now: u64) -> Judgement {
+        self.judge_looked_into(key, rules, &[], credit, now)
+    }
+
+    /// The same for a request whose body was looked into: `objecting` are the rules that would refuse it for that,
+    /// were they no dry run.
+    pub fn judge_looked_into(
+        &self,
+        key: &Key,
+        rules: &[Applied],
+        objecting: &[Applied],
+        credit: Option<Credit>,
+        now: u64,
+    ) -> Judgement {
         let slot = self.slots.get(key.slot);
         let mut windows = key.usage.account.lock();
         let bucket = slot.map(|slot| bucket(key, rules, slot));
         let judged = windows.judge(limits(key, rules), bucket, credit, now);
-        let judgement = self.conclude(key, rules, &mut windows, judged, now);
+        let judgement = self.conclude(key, rules, objecting, &mut windows, judged, now);
         if let Some(slot) = slot {
             publish(key, rules, slot, &mut windows, now);
         }
@@ -145,7 +158,7 @@ impl Limiter {
         }
         let bucket = self.slots.get(key.slot).map(|slot| bucket(key, rules, slot));
         let judged = windows.judge(limits(key, rules), bucket, credit(), now);
-        Some(self.conclude(key, rules, &mut windows, judged, now))
+        Some(self.conclude(key, rules, &[], &mut windows, judged, now))
     }
 
     /// Makes a judgement of what was `judged`, and counts it.
@@ -153,6 +166,7 @@ impl Limiter {
         &self,
         key: &Key,
         rules: &[Applied],
+        objecting: &[Applied],
         windows: &mut Windows,
         judged: Result<(), Refusal>,
         now: u64,
@@ -165,7 +179,7 @@ impl Limiter {
         let refused_by = if let Verdict::Refused { limit, .. } = &verdict { Some(limit) } else { None };
         let mut standing = Standing::of(key, rules, self.slots.get(key.slot), windows, refused_by, now);
         standing.dry_runs = match &verdict {
-            Verdict::Admitted => dry_runs(key, rules, windows, now),
+            Verdict::Admitted => dry_runs(key, rules, objecting, windows, now),
             Verdict::Observed { limit, .. } => vec![limit.clone()],
             Verdict::Refused { .. } => Vec::new(),
         };
@@ -275,11 +289,19 @@ fn publish(key: &Key, rules: &[Applied], slot: &Slot, windows: &mut Windows, now
     slot.blocked_until_ns.store(refusal.map_or(0, |refusal| now + refusal.wait_ns));
 }
 
-/// Tries those of `rules` that are in a dry run on an admitted request. Returns the ones that would have refused it.
-fn dry_runs(key: &Key, rules: &[Applied], windows: &mut Windows, now: u64) -> Vec<Limit> {
-    let tried = rules.iter().filter(|applied| applied.rule.is_dry_run);
+/// Tries those of `rules` that are in a dry run on an admitted request, and that are not among those `objecting` to its
+/// body. Returns all that would have refused it.
+fn dry_runs(
+    key: &Key,
+    rules: &[Applied],
+    objecting: &[Applied],
+    windows: &mut Windows,
+    now: u64,
+) -> Vec<Limit> {
+    let objects = |applied: &Applied| objecting.iter().any(|other| other.window == applied.window);
+    let tried = rules.iter().filter(|applied| applied.rule.is_dry_run && !objects(applied));
     let refusing = tried.filter(|applied| !windows.charge(&rule_limit(key, applied), now));
-    refusing.cloned().map(Limit::Rule).collect()
+    objecting.iter().chain(refusing).cloned().map(Limit::Rule).collect()
 }
 
 fn count(usage: &Usage, verdict: &Verdict, dry_runs: &[Limit]) {

@@ -1,5 +1,6 @@
 //! Whether a request is forwarded.
 
+use super::bulk::{Bulk, Finding};
 use super::connection::Client;
 use super::forward;
 use super::framing::Framing;
@@ -7,22 +8,32 @@ use super::head::{Field, RequestHead};
 use super::identify::{Presented, all_presented, presented};
 use super::refusal::{Reason, Refusal};
 use super::survey::Survey;
-use crate::config::Missing;
-use crate::limiter::{Judgement, Standing, Verdict};
+use crate::config::{Action, Missing};
+use crate::limiter::{Judgement, Limiter, Standing, Verdict};
 use crate::policy::{Key, Policy};
 use crate::rules::{Applied, BadTarget};
 use crate::strangers::Strangers;
 use ratelimit_common::flow::Credit;
+use std::sync::Arc;
+
+/// What follows for a request that is not refused.
+pub(super) enum Admission {
+    /// It is forwarded: how its body is framed, and how the key's limits stand; no standing for a request without a
+    /// key that may pass.
+    Forward(Framing, Option<Standing>),
+    /// Its body is looked into first, and then it is judged.
+    Look(Bulk),
+}
 
 /// Judges the request with this `head` at `now`: charges its key if it is admitted, and gives back what the
-/// kernel took if it is refused before any limit. Returns how the body is framed and how the key's limits
-/// stand; no standing for a request without a key that may pass.
+/// kernel took if it is refused before any limit. `finding` is what was found in the body, if it was looked into.
 pub(super) fn admit(
     client: &Client,
     head: &RequestHead<'_, '_>,
     survey: &Survey<'_>,
+    finding: Option<&Finding>,
     now: u64,
-) -> Result<(Framing, Option<Standing>), Refusal> {
+) -> Result<Admission, Refusal> {
     let shared = &client.worker.shared;
     let keys = &shared.config.keys;
     let policy = shared.policy.load();
@@ -35,10 +46,15 @@ pub(super) fn admit(
         }
         (Presented::Nothing, Err(problem)) => refused(Reason::BadRequest(problem)),
         (Presented::Nothing, Ok(framing)) => match (keys.missing, client.worker.strangers()) {
-            (Missing::Pass, _) => Ok((framing, None)),
+            (Missing::Pass, _) => Ok(Admission::Forward(framing, None)),
             (Missing::Anonymous, Some(strangers)) => {
-                let matched = rules(client, &policy, head).map(|rules| (framing, rules));
-                judge_stranger(client, strangers, &policy, head, matched, now)
+                let refusal = |reason| Refusal { reason, standing: None };
+                let key = stranger(client, &policy, strangers, head).map_err(refusal)?;
+                let rules =
+                    rules(client, &policy, head).map_err(|problem| refusal(Reason::BadRequest(problem)))?;
+                // The kernel knows nothing of them.
+                let (limiter, slot) = (strangers.limiter(), None);
+                Request { client, key: &key, limiter, slot, rules, framing, now }.judge(head, survey, finding)
             }
             _ => refused(Reason::MissingKey),
         },
@@ -54,10 +70,28 @@ pub(super) fn admit(
             }
             Some(key) => {
                 let matched = framing.and_then(|framing| Ok((framing, rules(client, &policy, head)?)));
-                judge(client, &key, matched, now)
+                let (framing, rules) = matched.map_err(|problem| {
+                    give_back(client, &key);
+                    let standing = Some(shared.limiter.standing(&key, &[], now));
+                    Refusal { reason: Reason::BadRequest(problem), standing }
+                })?;
+                let (limiter, slot) = (&shared.limiter, Some(key.slot));
+                Request { client, key: &key, limiter, slot, rules, framing, now }.judge(head, survey, finding)
             }
         },
     }
+}
+
+/// What the client that sends this `head` without a key has used; else why it is refused.
+fn stranger(
+    client: &Client,
+    policy: &Policy,
+    strangers: &Strangers,
+    head: &RequestHead<'_, '_>,
+) -> Result<Arc<Key>, Reason> {
+    let limits = policy.tiers().get(strangers.tier()).ok_or(Reason::MissingKey)?;
+    let address = client.provenance().client(head.fields);
+    client.stranger(strangers, address, limits).ok_or(Reason::TooManyClients)
 }
 
 /// The rules that apply to a request that can be forwarded; else why it cannot be.
@@ -67,43 +101,52 @@ fn rules(client: &Client, policy: &Policy, head: &RequestHead<'_, '_>) -> Result
     matching.map_err(|BadTarget| "The path of the request is ambiguous.")
 }
 
-/// Judges a request of `key`, which may be used.
-fn judge(
-    client: &Client,
-    key: &Key,
-    matched: Result<(Framing, Vec<Applied>), &'static str>,
+/// A request of a key that may be used, or of an address that has limits like a key.
+struct Request<'a> {
+    client: &'a Client,
+    key: &'a Key,
+    limiter: &'a Limiter,
+    /// By which the kernel may have charged it.
+    slot: Option<u32>,
+    rules: Vec<Applied>,
+    framing: Framing,
     now: u64,
-) -> Result<(Framing, Option<Standing>), Refusal> {
-    let limiter = &client.worker.shared.limiter;
-    let (framing, rules) = matched.map_err(|problem| {
-        give_back(client, key);
-        Refusal { reason: Reason::BadRequest(problem), standing: Some(limiter.standing(key, &[], now)) }
-    })?;
-    conclude(framing, limiter.judge(key, &rules, client.flow.take(key.slot), now))
 }
 
-/// Judges a request without a key. The kernel knows nothing of it.
-fn judge_stranger(
-    client: &Client,
-    strangers: &Strangers,
-    policy: &Policy,
-    head: &RequestHead<'_, '_>,
-    matched: Result<(Framing, Vec<Applied>), &'static str>,
-    now: u64,
-) -> Result<(Framing, Option<Standing>), Refusal> {
-    let refusal = |reason| Refusal { reason, standing: None };
-    let (framing, rules) = matched.map_err(|problem| refusal(Reason::BadRequest(problem)))?;
-    let limits = policy.tiers().get(strangers.tier()).ok_or(refusal(Reason::MissingKey))?;
-    let address = client.provenance().client(head.fields);
-    let key = client.stranger(strangers, address, limits).ok_or(refusal(Reason::TooManyClients))?;
-    conclude(framing, strangers.limiter().judge(&key, &rules, None, now))
+impl Request<'_> {
+    fn judge(
+        self,
+        head: &RequestHead<'_, '_>,
+        survey: &Survey<'_>,
+        finding: Option<&Finding>,
+    ) -> Result<Admission, Refusal> {
+        let Self { client, key, limiter, slot, rules, framing, now } = self;
+        let credit = || client.flow.take(slot?);
+        let Some(finding) = finding else {
+            let observe = client.worker.shared.config.action == Action::Observe;
+            let Some(bulk) = Bulk::of(head, framing, survey.expects_continue, &rules, observe) else {
+                return conclude(limiter.judge(key, &rules, credit(), now), framing);
+            };
+            // Whoever is over a limit need not send the body.
+            return match limiter.refuse_early(key, &rules, credit, now) {
+                Some(judgement) => conclude(judgement, framing),
+                None => Ok(Admission::Look(bulk)),
+            };
+        };
+        if let Some(reason) = finding.refusal {
+            if credit() == Some(Credit::Paid) {
+                limiter.refund(key.slot, 1);
+            }
+            return Err(Refusal { reason, standing: Some(limiter.standing(key, &rules, now)) });
+        }
+        conclude(limiter.judge_looked_into(key, &rules, &finding.dry_runs, credit(), now), framing)
+    }
 }
 
-/// What a judgement means for a request whose body is framed so.
-fn conclude(framing: Framing, judgement: Judgement) -> Result<(Framing, Option<Standing>), Refusal> {
+fn conclude(judgement: Judgement, framing: Framing) -> Result<Admission, Refusal> {
     let Judgement { verdict, standing } = judgement;
     match verdict {
-        Verdict::Admitted | Verdict::Observed { .. } => Ok((framing, Some(standing))),
+        Verdict::Admitted | Verdict::Observed { .. } => Ok(Admission::Forward(framing, Some(standing))),
         Verdict::Refused { wait_ns, .. } => {
             Err(Refusal { reason: Reason::RateLimited(wait_ns), standing: Some(standing) })
         }

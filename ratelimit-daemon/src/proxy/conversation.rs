@@ -1,6 +1,7 @@
 //! What is said on a client's connection: request after request, each judged, then refused or forwarded.
 
-use super::admission::admit;
+use super::admission::{Admission, admit};
+use super::bulk::{Bulk, Finding};
 use super::connection::Client;
 use super::exchange::{Outcome, Plan, Side, exchange};
 use super::forward;
@@ -28,7 +29,7 @@ const MOST_DISCARDED: usize = 1 << 20;
 
 /// The client has ended the connection, or it is of no use any more.
 #[derive(Clone, Copy, Debug)]
-struct Gone;
+pub(super) struct Gone;
 
 impl From<std::io::Error> for Gone {
     fn from(_: std::io::Error) -> Self {
@@ -53,6 +54,8 @@ enum Found {
     Refused(After),
     /// It is admitted: what the upstream gets is in `request`.
     Admitted(Plan),
+    /// Its body is looked into before it is judged.
+    Bulk(Bulk),
 }
 
 /// One client's connection.
@@ -128,9 +131,15 @@ impl Conversation {
     /// Reads one request and answers it.
     async fn answer(&mut self, stream: &mut TcpStream) -> Result<After, Gone> {
         let mut seen = 0;
+        let (mut taken, mut finding) = (None, None);
         loop {
-            match self.find(seen) {
+            match self.find(seen, finding.as_ref()) {
                 Found::Nothing => {}
+                Found::Bulk(bulk) => {
+                    let Self { client, input, .. } = self;
+                    finding = Some(bulk.look(client, stream, input, &mut taken).await?);
+                    continue;
+                }
                 Found::Refused(after) => {
                     self.client.pace.enter(Phase::Response);
                     stream.write_all(&self.output).await?;
@@ -144,8 +153,9 @@ impl Conversation {
         }
     }
 
-    /// Looks for a request in the input, of which the first `seen` bytes were not enough.
-    fn find(&mut self, seen: usize) -> Found {
+    /// Looks for a request in the input, of which the first `seen` bytes were not enough. `finding` is what was found
+    /// in its body, if that was looked into.
+    fn find(&mut self, seen: usize, finding: Option<&Finding>) -> Found {
         let most = self.client.worker.shared.config.proxy.max_head;
         let is_full = self.input.len() >= most;
         if self.input.is_empty() || (!is_full && !may_be_complete(&self.input, seen)) {
@@ -155,8 +165,11 @@ impl Conversation {
         let reason = match RequestHead::parse(&self.input, &mut room) {
             Ok(head) if head.len > most => Reason::HeadTooLarge,
             Ok(head) => {
-                let (len, found) = Self::judge(&self.client, &head, &mut self.request, &mut self.output);
-                self.input.advance(len);
+                let Self { client, request, output, .. } = self;
+                let (len, found) = Self::judge(client, &head, finding, request, output);
+                if !matches!(found, Found::Bulk(_)) {
+                    self.input.advance(len);
+                }
                 return found;
             }
             Err(NoHead::Partial) if !is_full => return Found::Nothing,
@@ -172,16 +185,20 @@ impl Conversation {
     fn judge(
         client: &Client,
         head: &RequestHead<'_, '_>,
+        finding: Option<&Finding>,
         request: &mut Vec<u8>,
         output: &mut Vec<u8>,
     ) -> (usize, Found) {
-        let survey = Survey::of(head.fields);
+        let mut survey = Survey::of(head.fields);
+        // A body that was looked into was asked for, and is there.
+        survey.expects_continue &= finding.is_none();
         let now = clock::now();
         let keeps_alive = survey.keeps_alive(head.is_http_11) && !client.worker.is_stopping.get();
         let is_head = head.method == "HEAD";
         let config = &client.worker.shared.config.proxy;
-        match admit(client, head, &survey, now) {
-            Ok((framing, standing)) => {
+        match admit(client, head, &survey, finding, now) {
+            Ok(Admission::Look(bulk)) => (head.len, Found::Bulk(bulk)),
+            Ok(Admission::Forward(framing, standing)) => {
                 let may_upgrade = head.is_http_11 && framing == Framing::Length(0);
                 let upgrade = survey.upgrade(&config.upgrades).filter(|_| may_upgrade);
                 let plan = Plan {
@@ -206,7 +223,11 @@ impl Conversation {
                 (head.len, Found::Admitted(plan))
             }
             Err(refusal) => {
-                let skipped = skippable(forward::framing(head, &survey), &survey).filter(|_| keeps_alive);
+                let skipped = match finding {
+                    None => skippable(forward::framing(head, &survey), &survey),
+                    Some(finding) => finding.len,
+                };
+                let skipped = skipped.filter(|_| keeps_alive);
                 let connection = match skipped {
                     None => Connection::Closes,
                     Some(_) if head.is_http_11 => Connection::Stays,

@@ -1,7 +1,8 @@
 //! Where a message's body ends.
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use memchr::memmem;
+use std::ops::Deref;
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -72,7 +73,7 @@ impl Body {
 
     /// What comes next. Content and trailers are for the caller to take off `input`; everything else is taken
     /// off here.
-    pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Malformed> {
+    pub(super) fn next(&mut self, input: &mut (impl Buf + Deref<Target = [u8]>)) -> Result<Piece, Malformed> {
         match &mut self.framing {
             Framing::Length(0) => Ok(Piece::End),
             Framing::Length(left) => Ok(content(left, input)),
@@ -83,14 +84,14 @@ impl Body {
 }
 
 /// What there is of content of which `left` bytes are left.
-fn content(left: &mut u64, input: &BytesMut) -> Piece {
+fn content(left: &mut u64, input: &[u8]) -> Piece {
     let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
     *left -= len as u64;
     if len == 0 { Piece::More } else { Piece::Data(len) }
 }
 
 impl Chunk {
-    fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Malformed> {
+    fn next(&mut self, input: &mut (impl Buf + Deref<Target = [u8]>)) -> Result<Piece, Malformed> {
         loop {
             match self {
                 Self::Data(0) => *self = Self::LineEnd,
@@ -169,6 +170,7 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     /// The content of `stream` and the trailers behind it, which arrives in parts of `step` bytes, and what follows the body.

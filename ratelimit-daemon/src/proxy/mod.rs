@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod bulk;
 mod connection;
 mod conversation;
 mod date;
@@ -31,6 +32,7 @@ mod refusal;
 mod relay;
 mod response;
 mod role;
+mod room;
 mod survey;
 #[cfg(test)]
 mod tests;

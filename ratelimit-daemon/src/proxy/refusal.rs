@@ -5,6 +5,7 @@ use super::headers::write_rate_fields;
 use super::upstream::Failure;
 use crate::config::Headers;
 use crate::limiter::Standing;
+use crate::records::{Encoding, Objection};
 use ratelimit_common::answer::{self, CONNECTION_CLOSE, Sink, seconds};
 use tokio::net::TcpStream;
 
@@ -26,6 +27,10 @@ pub(super) enum Reason {
     HeadTooLarge,
     /// Its body does not come.
     BodyTimeout,
+    /// Its body is not what it should be.
+    Body(Objection),
+    /// Too many bodies are held.
+    NoRoom,
     Upstream(Failure),
 }
 
@@ -101,8 +106,30 @@ impl Reason {
             Self::BodyTimeout => {
                 ("408 Request Timeout", "body_timeout", "The request body did not come in time.")
             }
+            Self::Body(objection) => objection_parts(objection),
+            Self::NoRoom => (
+                "503 Service Unavailable",
+                "too_many_uploads",
+                "The server has too many bulk requests under way.",
+            ),
             Self::Upstream(failure) => failure_parts(failure),
         }
+    }
+}
+
+const fn objection_parts(objection: Objection) -> (&'static str, &'static str, &'static str) {
+    match objection {
+        Objection::Uncountable(message) => ("400 Bad Request", "invalid_body", message),
+        Objection::TooLarge => {
+            ("413 Content Too Large", "body_too_large", "The request body is too large for a bulk request.")
+        }
+        Objection::UnsupportedEncoding => (
+            "415 Unsupported Media Type",
+            "unsupported_encoding",
+            "The encoding of the request body is not supported.",
+        ),
+        // Its text has numbers in it.
+        Objection::TooMany { .. } => ("422 Unprocessable Content", "too_many_records", ""),
     }
 }
 
@@ -149,9 +176,17 @@ impl Refusal {
         if status.starts_with("401") {
             output.text("WWW-Authenticate: Bearer\r\n");
         }
+        if self.reason == Reason::Body(Objection::UnsupportedEncoding) {
+            ["Accept-Encoding: ", Encoding::SUPPORTED, "\r\n"].into_iter().for_each(|part| output.text(part));
+        }
         write_manner(output, manner);
         output.text("Content-Type: application/json\r\nContent-Length: ");
-        write_error_body(output, manner.has_body, code, message);
+        match self.reason {
+            Reason::Body(Objection::TooMany { records, most }) => {
+                write_too_many(output, manner.has_body, code, records, most);
+            }
+            _ => write_error_body(output, manner.has_body, &["\"", code, MESSAGE, message, "\""]),
+        }
     }
 }
 
@@ -160,15 +195,27 @@ fn write_manner(output: &mut Vec<u8>, manner: &Manner<'_>) {
     parts.into_iter().for_each(|part| output.text(part));
 }
 
-/// Writes the length of an error's body, the end of the head, and the body. `code` and `message` hold nothing
-/// that JSON would escape.
-fn write_error_body(output: &mut Vec<u8>, has_body: bool, code: &str, message: &str) {
-    let parts = ["{\"error\":{\"code\":\"", code, "\",\"message\":\"", message, "\"}}"];
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    write_number(output, "", length as u64);
+fn write_too_many(output: &mut Vec<u8>, has_body: bool, code: &str, records: u64, most: u32) {
+    let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (records, most) = (one.format(records), other.format(most));
+    let (open, middle, end) = ("The request has ", " records; at most ", " are allowed.\",\"max_records\":");
+    let parts = ["\"", code, MESSAGE, open, records, middle, most, end, most, ",\"records\":", records];
+    write_error_body(output, has_body, &parts);
+}
+
+const MESSAGE: &str = "\",\"message\":\"";
+
+/// Writes the length of an error's body, the end of the head, and the body. `error` is what follows `"code":` and
+/// holds nothing that JSON would escape.
+fn write_error_body(output: &mut Vec<u8>, has_body: bool, error: &[&str]) {
+    let (open, close) = ("{\"error\":{\"code\":", "}}");
+    let length: usize = error.iter().map(|part| part.len()).sum();
+    write_number(output, "", (open.len() + length + close.len()) as u64);
     output.text("\r\n\r\n");
     if has_body {
-        parts.into_iter().for_each(|part| output.text(part));
+        output.text(open);
+        error.iter().for_each(|part| output.text(part));
+        output.text(close);
     }
 }
 
@@ -177,7 +224,8 @@ pub(super) fn turn_away(stream: TcpStream) {
     let mut response =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: "
             .to_vec();
-    write_error_body(&mut response, true, "too_many_connections", "The server has too many connections.");
+    let parts = ["\"too_many_connections", MESSAGE, "The server has too many connections.\""];
+    write_error_body(&mut response, true, &parts);
     // A new socket's buffer is empty, so this fits, or the client is gone.
     let _ = stream.try_write(&response);
 }
@@ -207,6 +255,11 @@ mod tests {
             Reason::BadRequest("Words."),
             Reason::HeadTooLarge,
             Reason::BodyTimeout,
+            Reason::Body(Objection::Uncountable("Words.")),
+            Reason::Body(Objection::TooLarge),
+            Reason::Body(Objection::UnsupportedEncoding),
+            Reason::Body(Objection::TooMany { records: u64::MAX, most: 100 }),
+            Reason::NoRoom,
         ];
         let wanted = Headers { ratelimit_fields: true, dry_run: true };
         let date = "Thu, 01 Jan 1970 00:00:00 GMT";

@@ -6,10 +6,11 @@ use super::date::Date;
 use super::health::{self, Health};
 use super::listen::BACKLOG;
 use super::refusal;
+use super::room::{Room, Taken};
 use super::upstream::Pool;
 use crate::clock;
 use crate::config::{Action, Anonymous, Config};
-use crate::rules::Room;
+use crate::rules;
 use crate::strangers::Strangers;
 use anyhow::{Context, Result};
 use std::cell::{Cell, RefCell};
@@ -39,6 +40,8 @@ pub(super) struct Common {
     has_ended: watch::Sender<bool>,
     /// Client connections of all workers.
     connections: AtomicUsize,
+    /// What is held of bodies.
+    room: Room,
     /// Whether connections are being turned away: one line in the log for each change.
     is_full: AtomicBool,
     /// The upstreams.
@@ -58,6 +61,7 @@ impl Common {
         Ok(Self {
             has_ended: watch::Sender::default(),
             connections: AtomicUsize::new(0),
+            room: Room::default(),
             is_full: AtomicBool::new(false),
             upstreams: config.proxy.upstreams.iter().map(upstream).collect(),
             is_watched: AtomicBool::new(false),
@@ -83,7 +87,7 @@ pub(super) struct Worker {
     pub(super) pool: Pool,
     pub(super) date: Date,
     /// Where paths are read.
-    pub(super) paths: RefCell<Room>,
+    pub(super) paths: RefCell<rules::Room>,
     common: Arc<Common>,
     connections: Cell<usize>,
     emptied: Notify,
@@ -124,6 +128,11 @@ impl Worker {
             is_stopping: Cell::new(false),
             stop: Notify::new(),
         }
+    }
+
+    /// Lets a body that is held take so many bytes in all; false if there is no room for them.
+    pub(super) fn take_room(&self, taken: &mut Option<Taken>, bytes: usize) -> bool {
+        self.common.room.take(taken, bytes, self.shared.config.bulk.max_total_bytes)
     }
 
     async fn serve(

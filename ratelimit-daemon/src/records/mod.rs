@@ -16,8 +16,10 @@ use crate::rules::Bulk;
 pub enum Objection {
     /// The records cannot be counted, and why.
     Uncountable(&'static str),
-    /// Decoded, the body has more bytes than are looked at.
+    /// Decoded or not, the body has more bytes than are looked at.
     TooLarge,
+    /// Its encoding is none of [`Encoding::SUPPORTED`].
+    UnsupportedEncoding,
     /// There are more records than the rule allows.
     TooMany {
         /// How many there are.
@@ -27,22 +29,12 @@ pub enum Objection {
     },
 }
 
-/// Objects to a `body`, encoded so, that holds more records than each of `bulks` allows, or more than `most_bytes`
-/// when decoded, or that cannot be counted.
-pub fn check<'a>(
-    body: &[u8],
-    encoding: Encoding,
-    most_bytes: usize,
-    bulks: impl IntoIterator<Item = &'a Bulk>,
-) -> Result<(), Objection> {
+/// Objects to a `body`, encoded so, that holds more records than `bulk` allows, or more than `most_bytes` when
+/// decoded, or that cannot be counted.
+pub fn check(body: &[u8], encoding: Encoding, most_bytes: usize, bulk: &Bulk) -> Result<(), Objection> {
     let decoded = encoding.decode(body, most_bytes)?;
     let text =
         str::from_utf8(&decoded).map_err(|_| Objection::Uncountable("The request body is not UTF-8."))?;
-    for Bulk { max_records: most, records } in bulks {
-        let records = json::count(text, records.as_deref())?;
-        if records > u64::from(*most) {
-            return Err(Objection::TooMany { records, most: *most });
-        }
-    }
-    Ok(())
+    let (records, most) = (json::count(text, bulk.records.as_deref())?, bulk.max_records);
+    if records > u64::from(most) { Err(Objection::TooMany { records, most }) } else { Ok(()) }
 }

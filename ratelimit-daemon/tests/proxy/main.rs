@@ -5,6 +5,7 @@
 
 mod ambiguous;
 mod anonymous;
+mod bulk;
 mod client;
 mod connections;
 mod credits;
