@@ -9,6 +9,9 @@
 //!
 //! All credits of a cell are for one key at a time. A request for another key while there are some is left to
 //! the proxy.
+//!
+//! The state also says whose turn it is on the connection: see [`Stage`]. The kernel answers a request by itself
+//! only while the proxy has nothing of an earlier one in hand, so that no answer overtakes another.
 
 use crate::SECOND_NS;
 use crate::hash::Secret;
@@ -17,6 +20,9 @@ use crate::limit::MAX_ATTEMPTS;
 
 /// A cell unused for this long may be given to another connection when its set is full.
 pub const IDLE_SECONDS: u64 = 120;
+
+/// The same for a connection on which a request was refused: its client has long had the answer, or is gone.
+pub const REFUSED_SECONDS: u64 = 10;
 
 const TIME_BITS: u32 = 20;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
@@ -72,13 +78,29 @@ pub enum Credit {
     Observed,
 }
 
-/// The state word of a cell: sequence number (32 bits), slot (24), credits paid (4) and observed (4).
+/// Whose turn it is on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The host has something of a request in hand, or may have.
+    Busy = 0,
+    /// The proxy has answered all that it has read, and waits for the first byte of the next request.
+    Idle = 1,
+    /// The kernel has answered a request and closed the client's side; the host's side is still open.
+    Refused = 2,
+    /// The host's side is closed too; what the client still sends is acknowledged and thrown away.
+    Closed = 3,
+}
+
+/// The state word of a cell: sequence number (32 bits), slot (24), credits paid (3) and observed (3), stage (2).
+///
+/// While requests are charged, the sequence number is the one behind the last of them. Once one is refused, it
+/// is the one at which that request starts: the host has received everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowState(u64);
 
 impl FlowState {
     /// Most credits of a kind that can wait for the proxy.
-    pub const MAX_CREDITS: u64 = 15;
+    pub const MAX_CREDITS: u64 = 7;
     /// Slots that a cell can name: the limit on the number of keys in the kernel.
     pub const MAX_SLOTS: u32 = 1 << 24;
 
@@ -94,11 +116,12 @@ impl FlowState {
         self.0
     }
 
-    const fn new(next: u32, slot: u32, paid: u64, observed: u64) -> Self {
-        Self((next as u64) << 32 | (slot as u64 & 0xff_ffff) << 8 | paid << 4 | observed)
+    const fn new(sequence: u32, slot: u32, paid: u64, observed: u64, stage: Stage) -> Self {
+        let place = (sequence as u64) << 32 | (slot as u64 & 0xff_ffff) << 8;
+        Self(place | paid << 5 | observed << 2 | stage as u64)
     }
 
-    /// The slot that the credits are for.
+    /// The slot that the credits are for, or that the refused request was for.
     #[inline(always)]
     pub const fn slot(self) -> u32 {
         (self.0 >> 8) as u32 & 0xff_ffff
@@ -107,23 +130,54 @@ impl FlowState {
     /// Requests charged and not yet handled by the proxy.
     #[inline(always)]
     pub const fn paid(self) -> u64 {
-        self.0 >> 4 & 0xf
+        self.0 >> 5 & 7
     }
 
     /// Requests let pass by a dry run and not yet handled by the proxy.
     #[inline(always)]
     pub const fn observed(self) -> u64 {
-        self.0 & 0xf
+        self.0 >> 2 & 7
     }
 
-    const fn next(self) -> u32 {
+    /// Whose turn it is.
+    #[inline(always)]
+    pub const fn stage(self) -> Stage {
+        match self.0 & 3 {
+            0 => Stage::Busy,
+            1 => Stage::Idle,
+            2 => Stage::Refused,
+            _ => Stage::Closed,
+        }
+    }
+
+    /// The same in another stage.
+    #[inline(always)]
+    pub const fn at(self, stage: Stage) -> Self {
+        Self(self.0 & !3 | stage as u64)
+    }
+
+    /// True once the kernel has answered a request: the connection is over, whatever else comes.
+    #[inline(always)]
+    pub const fn is_refused(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// The sequence number.
+    #[inline(always)]
+    pub const fn sequence(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
     /// True if the request that starts at `sequence` was charged before. An empty word remembers nothing.
     #[inline(always)]
     pub const fn has_seen(self, sequence: u32) -> bool {
-        self.0 != 0 && (sequence.wrapping_sub(self.next()) as i32) < 0
+        self.0 >> 2 != 0 && (sequence.wrapping_sub(self.sequence()) as i32) < 0
+    }
+
+    /// True if the proxy waits for a request and none is on its way to it.
+    #[inline(always)]
+    pub const fn is_idle(self) -> bool {
+        self.0 & 0xff == Stage::Idle as u64
     }
 
     /// True if a credit for `slot` fits.
@@ -136,20 +190,21 @@ impl FlowState {
     /// With one credit more for `slot`, and everything before `next` charged.
     #[inline(always)]
     pub const fn with_credit(self, next: u32, slot: u32, credit: Credit) -> Self {
-        match credit {
-            Credit::Paid => Self::new(next, slot, self.paid() + 1, self.observed()),
-            Credit::Observed => Self::new(next, slot, self.paid(), self.observed() + 1),
-        }
+        let (paid, observed) = match credit {
+            Credit::Paid => (self.paid() + 1, self.observed()),
+            Credit::Observed => (self.paid(), self.observed() + 1),
+        };
+        Self::new(next, slot, paid, observed, self.stage())
     }
 
     /// Takes a credit for `slot`, if there is one.
     pub const fn take(self, slot: u32) -> Option<(Self, Credit)> {
-        if self.slot() != slot {
+        if self.is_refused() || self.slot() != slot {
             None
         } else if self.paid() > 0 {
-            Some((Self(self.0 - (1 << 4)), Credit::Paid))
+            Some((Self(self.0 - (1 << 5)), Credit::Paid))
         } else if self.observed() > 0 {
-            Some((Self(self.0 - 1), Credit::Observed))
+            Some((Self(self.0 - (1 << 2)), Credit::Observed))
         } else {
             None
         }
@@ -175,8 +230,9 @@ const fn is_tagged(word: u64, hash: u64) -> bool {
     word & !TIME_MASK == tag(hash)
 }
 
-const fn is_idle(word: u64, now: u64) -> bool {
-    (clock(now).wrapping_sub(word & TIME_MASK) & TIME_MASK) > IDLE_SECONDS
+#[inline(always)]
+const fn is_unused(word: u64, now: u64, seconds: u64) -> bool {
+    (clock(now).wrapping_sub(word & TIME_MASK) & TIME_MASK) > seconds
 }
 
 /// What came of recording a charge.
@@ -202,7 +258,8 @@ impl FlowSet {
     pub fn claim(&self, hash: u64, now: u64) -> Option<&FlowCell> {
         self.cells.iter().find(|cell| {
             let old = cell.tag.load();
-            let claimed = (old == 0 || is_idle(old, now)) && cell.tag.replace(old, tag(hash) | clock(now));
+            let is_free = old == 0 || is_unused(old, now, IDLE_SECONDS) || cell.is_over(old, now);
+            let claimed = is_free && cell.tag.replace(old, tag(hash) | clock(now));
             if claimed {
                 cell.state.store(0);
             }
@@ -212,21 +269,27 @@ impl FlowSet {
 }
 
 impl FlowCell {
-    /// True if the request that starts at `sequence` was charged before.
+    /// What is remembered.
     #[inline(always)]
-    pub fn has_seen(&self, sequence: u32) -> bool {
-        FlowState::from_word(self.state.load()).has_seen(sequence)
+    pub fn state(&self) -> FlowState {
+        FlowState::from_word(self.state.load())
+    }
+
+    /// True if the connection, last noted as in use in `tag`, is over and may be forgotten.
+    #[inline(always)]
+    fn is_over(&self, tag: u64, now: u64) -> bool {
+        self.state().is_refused() && is_unused(tag, now, REFUSED_SECONDS)
     }
 
     /// Records that the request which starts at `sequence` and is `len` bytes long here was charged to `slot`.
     #[inline(always)]
     pub fn record(&self, sequence: u32, len: u32, slot: u32, credit: Credit) -> Recorded {
         for _ in 0..MAX_ATTEMPTS {
-            let state = FlowState::from_word(self.state.load());
+            let state = self.state();
             if state.has_seen(sequence) {
                 return Recorded::Seen;
             }
-            if !state.has_room(slot) {
+            if state.is_refused() || !state.has_room(slot) {
                 return Recorded::NoRoom;
             }
             let next = state.with_credit(sequence.wrapping_add(len), slot, credit);
@@ -235,6 +298,51 @@ impl FlowCell {
             }
         }
         Recorded::NoRoom
+    }
+
+    /// Ends the connection with the refusal of the request that starts at `sequence` and is for `slot`. False if
+    /// the state is no longer `seen`: then something else happens on the connection.
+    #[inline(always)]
+    pub fn refuse(&self, seen: FlowState, sequence: u32, slot: u32) -> bool {
+        let refused = FlowState::new(sequence, slot, 0, 0, Stage::Refused);
+        self.state.replace(seen.word(), refused.word())
+    }
+
+    /// Takes the refusal of a request back: the connection is as it was in `before`, and the host has the request.
+    #[inline(always)]
+    pub fn restore(&self, before: FlowState) {
+        self.state.store(before.at(Stage::Busy).word());
+    }
+
+    /// Notes that the host's side is closed. False if that was noted before.
+    #[inline(always)]
+    pub fn close(&self) -> bool {
+        let state = self.state();
+        state.word() & 3 == Stage::Refused as u64
+            && self.state.replace(state.word(), state.at(Stage::Closed).word())
+    }
+
+    /// Forgets a connection that is over.
+    #[inline(always)]
+    pub fn forget(&self, hash: u64) {
+        let tag = self.tag.load();
+        if is_tagged(tag, hash) {
+            self.tag.replace(tag, 0);
+        }
+    }
+
+    /// Says whether the proxy has something of a request in hand.
+    pub fn set_idle(&self, is_idle: bool) {
+        let stage = if is_idle { Stage::Idle } else { Stage::Busy };
+        loop {
+            let state = self.state();
+            if state.is_refused() || state.stage() == stage {
+                return;
+            }
+            if self.state.replace(state.word(), state.at(stage).word()) {
+                return;
+            }
+        }
     }
 
     /// Notes that the cell of `hash` is in use at `now`.
@@ -250,7 +358,7 @@ impl FlowCell {
     /// Takes a credit for `slot`, if there is one.
     pub fn take(&self, slot: u32) -> Option<Credit> {
         loop {
-            let state = FlowState::from_word(self.state.load());
+            let state = self.state();
             let (rest, credit) = state.take(slot)?;
             if self.state.replace(state.word(), rest.word()) {
                 return Some(credit);
@@ -258,100 +366,22 @@ impl FlowCell {
         }
     }
 
-    /// Frees the cell of `hash` and returns what it still held.
+    /// Frees the cell of `hash` and returns what it still held. One of a refused connection stays: the kernel has
+    /// yet to deal with what the client sends.
     pub fn release(&self, hash: u64) -> FlowState {
         let tag = self.tag.load();
         loop {
-            let state = self.state.load();
-            if !is_tagged(tag, hash) {
+            let state = self.state();
+            if !is_tagged(tag, hash) || state.is_refused() {
                 return FlowState::from_word(0);
             }
-            if self.state.replace(state, 0) {
+            if self.state.replace(state.word(), 0) {
                 self.tag.replace(tag, 0);
-                return FlowState::from_word(state);
+                return state;
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SECRET: Secret = Secret { k0: 1, k1: 2 };
-
-    #[test]
-    fn a_credit_is_taken_once_and_only_by_its_slot() {
-        let cell = FlowCell::default();
-        assert_eq!(cell.record(100, 50, 7, Credit::Paid), Recorded::Yes);
-        assert_eq!(cell.take(8), None);
-        assert_eq!(cell.take(7), Some(Credit::Paid));
-        assert_eq!(cell.take(7), None);
-    }
-
-    #[test]
-    fn a_retransmission_is_seen_and_the_next_request_is_not() {
-        let cell = FlowCell::default();
-        assert_eq!(cell.record(u32::MAX - 9, 50, 7, Credit::Paid), Recorded::Yes);
-        assert_eq!(cell.record(u32::MAX - 9, 50, 7, Credit::Paid), Recorded::Seen);
-        assert_eq!(cell.record(40, 50, 7, Credit::Paid), Recorded::Yes);
-        assert_eq!(FlowState::from_word(cell.state.load()).paid(), 2);
-    }
-
-    #[test]
-    fn another_key_waits_until_the_credits_are_taken() {
-        let cell = FlowCell::default();
-        assert_eq!(cell.record(0, 50, 7, Credit::Paid), Recorded::Yes);
-        assert_eq!(cell.record(50, 50, 8, Credit::Paid), Recorded::NoRoom);
-        assert_eq!(cell.take(7), Some(Credit::Paid));
-        assert_eq!(cell.record(50, 50, 8, Credit::Paid), Recorded::Yes);
-    }
-
-    #[test]
-    fn credits_are_bounded() {
-        let cell = FlowCell::default();
-        for request in 0..15 {
-            assert_eq!(cell.record(request * 10, 10, 7, Credit::Paid), Recorded::Yes);
-        }
-        assert_eq!(cell.record(150, 10, 7, Credit::Paid), Recorded::NoRoom);
-    }
-
-    #[test]
-    fn a_full_set_gives_up_only_idle_cells() {
-        let set = FlowSet::default();
-        let now = 1_000 * SECOND_NS;
-        for connection in 1..=4_u64 {
-            assert!(set.claim(connection << 40, now).is_some());
-        }
-        assert!(set.claim(5 << 40, now + IDLE_SECONDS * SECOND_NS).is_none());
-        set.find(1 << 40).expect("there").touch(1 << 40, now + IDLE_SECONDS * SECOND_NS);
-        assert!(set.claim(5 << 40, now + (IDLE_SECONDS + 1) * SECOND_NS).is_some());
-        assert!(set.find(1 << 40).is_some() && set.find(2 << 40).is_none());
-    }
-
-    #[test]
-    fn a_released_cell_is_free_and_tells_what_was_left() {
-        let set = FlowSet::default();
-        let cell = set.claim(9 << 40, 1).expect("free");
-        cell.record(5, 5, 3, Credit::Paid);
-        assert_eq!(cell.release(8 << 40).paid(), 0);
-        assert_eq!(cell.release(9 << 40).paid(), 1);
-        assert!(set.find(9 << 40).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn the_state_word_keeps_its_parts(next: u32, slot in 0..FlowState::MAX_SLOTS, paid in 0..15_u64, observed in 0..15_u64) {
-            let state = FlowState::new(next, slot, paid, observed);
-            prop_assert_eq!((state.next(), state.slot(), state.paid(), state.observed()), (next, slot, paid, observed));
-        }
-
-        #[test]
-        fn both_ends_of_a_connection_matter(client: [u64; 2], host: [u64; 2], ports: [u16; 2]) {
-            let forth = Endpoints { client, host, client_port: ports[0], host_port: ports[1] };
-            let back = Endpoints { client: host, host: client, client_port: ports[1], host_port: ports[0] };
-            prop_assert_eq!(forth == back, forth.hash(SECRET) == back.hash(SECRET));
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@
 
 use crate::hash::{Hasher, Secret};
 use crate::outcome::Outcome;
-use crate::packet::Source;
+use crate::packet::{Segment, Source};
 
 /// Longest head that the kernel reads in search of a key, in bytes.
 pub const MAX_SCAN: usize = 2048;
@@ -71,6 +71,25 @@ const BEARER: u64 = u64::from_le_bytes(*b"bearer \0");
 #[inline(always)]
 const fn low_bytes(count: usize) -> u64 {
     if count >= 8 { u64::MAX } else { (1 << (count * 8)) - 1 }
+}
+
+/// The hash of the key of the request that `segment` starts, or why there is none to judge.
+#[inline(always)]
+pub fn request_key<S: Source>(
+    segment: &Segment<S>,
+    fields: &KeyFields,
+    secret: Secret,
+) -> Result<u64, Outcome> {
+    if !segment.is_plain() {
+        return Err(Outcome::Control);
+    }
+    if segment.len == 0 {
+        return Err(Outcome::NoPayload);
+    }
+    if !is_request(segment.payload) {
+        return Err(Outcome::NotRequest);
+    }
+    key_hash(segment.payload, fields, secret)
 }
 
 /// True if the payload starts like an HTTP/1 request.

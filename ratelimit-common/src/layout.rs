@@ -83,6 +83,31 @@ pub enum Action {
     Reset = 1,
     /// Counts it and lets it pass: a dry run.
     Observe = 2,
+    /// Answers it with the 429, and ends the connection in good order.
+    Reply = 3,
+}
+
+/// Where the kernel's TCP keeps what it knows of a connection: offsets in bytes, as its own type information
+/// (BTF) has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketOffsets {
+    /// `tcp_sock.rcv_nxt`: the sequence number that the host awaits.
+    pub rcv_nxt: u32,
+    /// `tcp_sock.copied_seq`: up to where the application has read.
+    pub copied_seq: u32,
+    /// `tcp_sock.snd_una`: up to where the client has acknowledged.
+    pub snd_una: u32,
+    /// `tcp_sock.snd_nxt`: up to where the host has sent.
+    pub snd_nxt: u32,
+    /// `tcp_sock.write_seq`: up to where the application has written.
+    pub write_seq: u32,
+    /// `tcp_sock.bytes_received`: bytes of payload that the host has received.
+    pub bytes_received: u32,
+    /// `tcp_request_sock.rcv_isn`: the client's initial sequence number.
+    pub rcv_isn: u32,
+    /// `tcp_request_sock.snt_isn`: the host's initial sequence number.
+    pub snt_isn: u32,
 }
 
 /// What the daemon sets before it loads the program; read-only from then on.
@@ -97,12 +122,26 @@ pub struct Settings {
     pub action: u32,
     /// Number of sets in the flow map: a power of two.
     pub flow_sets: u32,
+    /// 1 if a 429 has the IETF draft's fields, else 0.
+    pub has_items: u32,
+    /// 1 if the TC program answers where a frame has no room for the answer, else 0.
+    pub tc_answers: u32,
+    /// Where the kernel's TCP keeps things.
+    pub socket: SocketOffsets,
+}
+
+/// What the daemon tells the program while it runs.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Clock {
+    /// Unix time less `CLOCK_MONOTONIC`, in nanoseconds.
+    pub unix_offset_ns: Word,
 }
 
 // A word that the model checker watches is larger.
 #[cfg(not(shuttle))]
 const _: () = {
-    assert!(size_of::<Settings>() == 2 * 8 + 8 * 8 + 2 * 4);
+    assert!(size_of::<Settings>() == 2 * 8 + 8 * 8 + 4 * 4 + 8 * 4);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 64);
     assert!(core::mem::offset_of!(Slot, admitted) == 64);
     // No padding: the fields' sizes add up to the type's.

@@ -23,5 +23,8 @@ mod sync;
 pub mod window;
 pub mod word;
 
+/// Length of the hour, in seconds.
+pub const HOUR_SECONDS: u64 = 3_600;
+
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;

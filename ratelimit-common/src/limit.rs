@@ -74,7 +74,8 @@ impl Burst {
         self.depth_ns
     }
 
-    /// The capacity, in tokens.
+    /// Tokens in a full bucket.
+    #[inline(always)]
     pub const fn capacity(&self) -> u64 {
         self.depth_ns / self.interval_ns
     }
@@ -120,7 +121,15 @@ impl Burst {
         word.subtract(self.interval_ns);
     }
 
+    /// Nanoseconds until a bucket whose word is `word` has one token more, at `now`; 0 when it is full.
+    #[inline(always)]
+    pub const fn next_token_ns(&self, word: u64, now: u64) -> u64 {
+        let debt = word.saturating_sub(now);
+        if debt == 0 { 0 } else { (debt - 1) % self.interval_ns + 1 }
+    }
+
     /// Whole tokens in a bucket whose word is `word`, at `now`.
+    #[inline(always)]
     pub const fn tokens(&self, word: u64, now: u64) -> u64 {
         let debt = word.saturating_sub(now);
         self.depth_ns.saturating_sub(debt) / self.interval_ns

@@ -47,11 +47,19 @@ pub enum Outcome {
     Contended = 18,
     /// The tables contradict each other; the daemon's log has the details.
     Fault = 19,
+    /// A request that is not what the host's TCP awaits next on an established connection: spoofed, old, or early.
+    Unexpected = 20,
+    /// Over a limit, but the host has an earlier request of the connection in hand: the proxy answers both.
+    Busy = 21,
+    /// Over a limit, but the answer does not fit the frame, or the frame's headers are of an unusual form.
+    NoRoom = 22,
+    /// A segment on a connection whose request the kernel has answered. Not passed on as it came.
+    Closing = 23,
 }
 
 impl Outcome {
     /// Number of outcomes: the length of the counter map.
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 24;
 
     /// All of them, by index.
     pub const ALL: [Self; Self::COUNT] = [
@@ -75,6 +83,10 @@ impl Outcome {
         Self::FlowFull,
         Self::Contended,
         Self::Fault,
+        Self::Unexpected,
+        Self::Busy,
+        Self::NoRoom,
+        Self::Closing,
     ];
 
     /// The name in counters, metrics and JSON.
@@ -100,6 +112,10 @@ impl Outcome {
             Self::FlowFull => "flow_full",
             Self::Contended => "contended",
             Self::Fault => "fault",
+            Self::Unexpected => "unexpected",
+            Self::Busy => "busy",
+            Self::NoRoom => "no_room",
+            Self::Closing => "closing",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From a frame to the TCP payload in it, over any source of bytes: a packet in the kernel, a slice in tests.
+//! From a frame to the TCP segment in it, over any source of bytes: a packet in the kernel, a slice in tests.
 
 use crate::flow::Endpoints;
 use crate::outcome::Outcome;
@@ -29,17 +29,51 @@ pub trait Source: Copy {
     fn settle(offset: usize) -> usize {
         offset
     }
+    /// Zero, of which the verifier does not know that it is, for the same reason.
+    #[inline(always)]
+    fn zero(&self) -> u64 {
+        0
+    }
 }
 
-/// A TCP segment with payload, on its way to a guarded port.
+/// A TCP segment on its way to a guarded port.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<S> {
     /// The connection.
     pub endpoints: Endpoints,
+    /// Whether it came by IPv6.
+    pub is_ipv6: bool,
+    /// Its flags, as TCP has them.
+    pub flags: u8,
     /// Sequence number of the first payload byte.
     pub sequence: u32,
-    /// The payload, not empty.
+    /// The sequence number that the client awaits.
+    pub acknowledged: u32,
+    /// Bytes of payload, as the IP header has it.
+    pub len: u32,
+    /// The payload, or as much of it as can be read here.
     pub payload: S,
+}
+
+impl<S> Segment<S> {
+    /// The sequence number behind it.
+    #[inline(always)]
+    pub fn end(&self) -> u32 {
+        let flag = u32::from(self.flags & (TCP_FIN | TCP_SYN) != 0);
+        self.sequence.wrapping_add(self.len).wrapping_add(flag)
+    }
+
+    /// True if it neither opens nor closes nor resets a connection.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        self.flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK) == TCP_ACK
+    }
+
+    /// True if it has any of these flags.
+    #[inline(always)]
+    pub const fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
 }
 
 const ETH_IPV4: u16 = 0x0800;
@@ -47,45 +81,53 @@ const ETH_IPV6: u16 = 0x86dd;
 const ETH_VLAN: u16 = 0x8100;
 const ETH_QINQ: u16 = 0x88a8;
 const IP_TCP: u8 = 6;
-const TCP_FIN: u8 = 0x01;
-const TCP_SYN: u8 = 0x02;
-const TCP_RST: u8 = 0x04;
-const TCP_ACK: u8 = 0x10;
+/// The sender has no more to say (RFC 9293, section 3.1, as those that follow).
+pub const TCP_FIN: u8 = 0x01;
+/// Opens a connection.
+pub const TCP_SYN: u8 = 0x02;
+/// Resets it.
+pub const TCP_RST: u8 = 0x04;
+/// Hands what came so far to the receiver.
+pub const TCP_PSH: u8 = 0x08;
+/// The acknowledgement number counts.
+pub const TCP_ACK: u8 = 0x10;
 
-/// Longest segment that is judged, in bytes. Bounds every offset, which the kernel's verifier wants to see.
-pub const MAX_SEGMENT: usize = 16 * 1024;
-
-/// Finds the TCP payload of a frame, if it goes to a port that `guarded` knows.
+/// Finds the TCP segment in a frame, if it goes to a port that `guarded` knows. `extent` tells the frame's length;
+/// `frame` may have less of it, if the rest lies elsewhere.
 #[inline(always)]
-pub fn parse<S: Source>(frame: S, guarded: impl Fn(u16) -> bool) -> Result<Segment<S>, Outcome> {
+pub fn parse<S: Source>(
+    frame: S,
+    extent: impl Fn() -> usize,
+    guarded: impl Fn(u16) -> bool,
+) -> Result<Segment<S>, Outcome> {
     let network = network(frame)?;
     let at_ip = frame.after(network.offset);
-    let segment = at_ip.after(network.header);
-    let host_port = u16::from_be(segment.u16(2).ok_or(Outcome::Malformed)?);
+    let tcp = at_ip.after(network.header);
+    let host_port = u16::from_be(tcp.u16(2).ok_or(Outcome::Malformed)?);
     if !guarded(host_port) {
         return Err(Outcome::OtherPort);
     }
-    let offset_and_flags = segment.u16(12).ok_or(Outcome::Malformed)?.to_ne_bytes();
-    if offset_and_flags[1] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK) != TCP_ACK {
-        return Err(Outcome::Control);
+    let [offset, flags] = tcp.u16(12).ok_or(Outcome::Malformed)?.to_ne_bytes();
+    let header = usize::from(offset >> 4) * 4;
+    if header < 20 || network.header + header > network.total {
+        return Err(Outcome::Malformed);
     }
-    let header = usize::from(offset_and_flags[0] >> 4) * 4;
+    let len = network.total - network.header - header;
     // Bytes behind the end of the IP packet are nobody's: a frame that has some is either padded, and then
     // too short for a request, or odd.
-    if header < 20 || network.header + header > network.total || at_ip.len() < network.total {
-        return Err(Outcome::Malformed);
+    if at_ip.len() != network.total {
+        let extent = extent() - network.offset;
+        if extent < network.total || (len > 0 && extent > network.total) {
+            return Err(Outcome::Malformed);
+        }
     }
-    if network.header + header == network.total {
-        return Err(Outcome::NoPayload);
-    }
-    if at_ip.len() != network.total || network.total > MAX_SEGMENT {
-        return Err(Outcome::Malformed);
-    }
-    let client_port = u16::from_be(segment.u16(0).ok_or(Outcome::Malformed)?);
-    let sequence = u32::from_be(segment.u32(4).ok_or(Outcome::Malformed)?);
+    let client_port = u16::from_be(tcp.u16(0).ok_or(Outcome::Malformed)?);
+    let sequence = u32::from_be(tcp.u32(4).ok_or(Outcome::Malformed)?);
+    let acknowledged = u32::from_be(tcp.u32(8).ok_or(Outcome::Malformed)?);
     let endpoints = Endpoints { client: network.client, host: network.host, client_port, host_port };
+    let is_ipv6 = S::settle(network.is_ipv6.into()) != 0;
     let payload = frame.after(S::settle(network.offset + network.header + header));
-    Ok(Segment { endpoints, sequence, payload })
+    Ok(Segment { endpoints, is_ipv6, flags, sequence, acknowledged, len: len as u32, payload })
 }
 
 /// Finds the IP packet in a frame.
@@ -122,8 +164,12 @@ pub struct Network {
     pub header: usize,
     /// Length of all of it as it says itself, in bytes.
     pub total: usize,
-    client: [u64; 2],
-    host: [u64; 2],
+    /// Its version is 6, not 4.
+    pub is_ipv6: bool,
+    /// The sender's address, as [`Endpoints`] has it.
+    pub client: [u64; 2],
+    /// The receiver's address.
+    pub host: [u64; 2],
 }
 
 #[inline(always)]
@@ -145,7 +191,8 @@ fn ipv4<S: Source>(packet: S, offset: usize) -> Result<Network, Outcome> {
     if protocol != IP_TCP {
         return Err(Outcome::NotTcp);
     }
-    Ok(Network { offset, header, total: total.into(), client: [client.into(), 0], host: [host.into(), 0] })
+    let (client, host) = ([client.into(), packet.zero()], [host.into(), packet.zero()]);
+    Ok(Network { offset, header, total: total.into(), is_ipv6: false, client, host })
 }
 
 #[inline(always)]
@@ -165,6 +212,7 @@ fn ipv6<S: Source>(packet: S, offset: usize) -> Result<Network, Outcome> {
         offset,
         header: 40,
         total: 40 + usize::from(payload),
+        is_ipv6: true,
         client: [client_high, client_low],
         host: [host_high, host_low],
     })

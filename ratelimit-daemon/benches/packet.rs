@@ -14,6 +14,8 @@ mod frames;
 #[path = "../tests/packets/host.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 mod host;
+#[path = "../tests/packets/socket.rs"]
+mod socket;
 
 use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions, Xdp};

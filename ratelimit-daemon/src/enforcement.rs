@@ -53,14 +53,15 @@ impl Enforcement {
             return Ok(());
         };
         let modes: &[_] = match config.kernel.attach {
-            config::Attach::Auto => &[Mode::Native, Mode::Generic],
+            config::Attach::Auto => &[Mode::Native, Mode::Generic, Mode::Tc],
             config::Attach::Native => &[Mode::Native],
             config::Attach::Generic => &[Mode::Generic],
+            config::Attach::Tc => &[Mode::Tc],
         };
         for interface in &config.kernel.interfaces {
             let mode = kernel.attach(interface, modes)?;
             info!(
-                "attached to {interface}: {mode} XDP, ports {:?}, action {:?}",
+                "attached to {interface}: {mode}, ports {:?}, action {:?}",
                 config.kernel.ports, config.action
             );
         }
@@ -82,9 +83,11 @@ impl Enforcement {
         &self.policy
     }
 
-    /// Writes what the kernel program has logged since the last time to the daemon's log: rare events.
-    pub fn pass_on_kernel_log(&mut self) {
+    /// Tells the kernel program the time, and writes what it has logged to the daemon's log: rare events. To be
+    /// called every second.
+    pub fn attend_to_kernel(&mut self) {
         if let Some(kernel) = &mut self.kernel {
+            kernel.set_clock();
             kernel.pass_on_log();
         }
     }
@@ -172,7 +175,10 @@ fn kernel_settings(config: &Config, policy: &Policy) -> KernelSettings {
             config::Action::Drop => layout::Action::Drop,
             config::Action::Reset => layout::Action::Reset,
             config::Action::Observe => layout::Action::Observe,
+            config::Action::Reply => layout::Action::Reply,
         },
+        ratelimit_fields: config.headers.ratelimit_fields,
+        late_answers: config.action == config::Action::Reply,
         ports: config.kernel.ports.clone(),
         max_keys: config.kernel.max_keys,
         max_flows: config.kernel.max_flows,

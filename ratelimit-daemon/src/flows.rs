@@ -71,6 +71,13 @@ impl Flow {
         self.set()?.find(self.hash)?.take(slot)
     }
 
+    /// Tells the kernel whether something of a request is in hand here: while there is, it answers none.
+    pub fn set_idle(&self, is_idle: bool) {
+        if let Some(cell) = self.set().and_then(|set| set.find(self.hash)) {
+            cell.set_idle(is_idle);
+        }
+    }
+
     /// Forgets the connection. Returns what the kernel charged on it and no request took.
     pub fn release(&self) -> FlowState {
         let cell = self.set().and_then(|set| set.find(self.hash));

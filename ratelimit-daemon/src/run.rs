@@ -115,7 +115,7 @@ async fn serve(
             _ = signals.interrupt.recv() => break,
             _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
             _ = tick.tick() => {
-                enforcement.pass_on_kernel_log();
+                enforcement.attend_to_kernel();
                 report_failure(enforcement.expire());
                 report_failure(watch.follow(enforcement));
             }

@@ -1,7 +1,7 @@
 //! Memory that is mapped from a BPF map, or, where there is no kernel program, from nowhere.
 
 use anyhow::{Context, Result};
-use ratelimit_common::layout::{FlowSet, Slot};
+use ratelimit_common::layout::{Clock, FlowSet, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
@@ -17,6 +17,8 @@ pub(crate) unsafe trait Shareable {}
 unsafe impl Shareable for Slot {}
 // SAFETY: made of nothing but `Word`s, which are atomic and valid with any bits.
 unsafe impl Shareable for FlowSet {}
+// SAFETY: made of nothing but `Word`s, which are atomic and valid with any bits.
+unsafe impl Shareable for Clock {}
 
 /// An array of `T` in shared memory, zeroed at first.
 #[derive(Debug)]

@@ -307,8 +307,11 @@ fn what_is_wrong_is_told_with_file_and_line() {
     fs::write(site.config(), format!("action = \"bounce\"\n{CONFIG}[kernel]\nattach = \"fast\"\n")).unwrap();
     let both = format!(
         "{}{}",
-        told(&site.config(), ":1: action: unknown value \"bounce\"; allowed: drop, reset, observe\n"),
-        told(&site.config(), ":11: kernel.attach: unknown value \"fast\"; allowed: auto, native, generic\n"),
+        told(&site.config(), ":1: action: unknown value \"bounce\"; allowed: reply, reset, drop, observe\n"),
+        told(
+            &site.config(),
+            ":11: kernel.attach: unknown value \"fast\"; allowed: auto, native, generic, tc\n"
+        ),
     );
     for command in ["check", "keys list", "keys add b --tier professional", "run"] {
         site.fails(command, 2, &both);

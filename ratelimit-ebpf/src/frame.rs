@@ -1,6 +1,5 @@
 //! The packet as a source of bytes: every read is checked against the packet's end, as the verifier demands.
 
-use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
 use ratelimit_common::packet::Source;
 
@@ -12,10 +11,10 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The packet that `ctx` is about.
+    /// The bytes from `start` to `end`, both as the kernel has them in the program's context.
     #[inline(always)]
-    pub(crate) fn new(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
     }
 
     /// Where `T` lies at `offset`, if all of it is inside the packet.
@@ -23,6 +22,15 @@ impl Frame {
     pub(crate) fn place<T>(&self, offset: usize) -> Option<*mut T> {
         let place = self.start + offset;
         if place + size_of::<T>() > self.end { None } else { Some(place as *mut T) }
+    }
+
+    /// Writes `value` at `offset`, if it fits.
+    #[inline(always)]
+    pub(crate) fn write<T>(&self, offset: usize, value: T) -> Option<()> {
+        let place = self.place::<T>(offset)?;
+        // SAFETY: inside the packet, which this program alone has.
+        unsafe { place.write_unaligned(value) };
+        Some(())
     }
 
     #[inline(always)]
@@ -89,5 +97,15 @@ impl Source for Frame {
                 place = in(reg) &raw mut spilled, value = in(reg) offset, settled = out(reg) settled);
         }
         settled as usize & 0xfff
+    }
+
+    #[inline(always)]
+    fn zero(&self) -> u64 {
+        let Some(place) = self.place::<u16>(0) else { return 0 };
+        // SAFETY: inside the packet. Read twice, as the verifier takes what memory holds for unknown each time.
+        let first = unsafe { place.read_volatile() };
+        // SAFETY: as above.
+        let second = unsafe { place.read_volatile() };
+        u64::from(first ^ second)
     }
 }

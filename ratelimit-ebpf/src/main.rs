@@ -1,68 +1,112 @@
-//! The XDP program: judges each request before the TCP stack sees it.
+//! The kernel's programs: judge each request before the TCP stack sees it, and answer those that are refused.
 //!
-//! Ethernet -> IP -> TCP to a guarded port -> a request's head -> its key -> the key's slot -> the verdict. What
-//! can't be judged here is passed on and counted by its reason; the proxy decides it.
+//! `ratelimit` does all of it as an XDP program. `answer` stands behind it at the entrance of the TCP stack (TC),
+//! and writes the answers for which a driver's buffers have no room. `ratelimit_tc` does all of it there, for
+//! interfaces that take no XDP program.
+//!
+//! Ethernet -> IP -> TCP to a guarded port -> a request's head -> its key -> the key's slot -> the connection ->
+//! the verdict. What can't be judged here is passed on and counted by its reason; the proxy decides it.
 #![no_std]
 #![no_main]
-// The macro that makes the program's entry makes it public and undocumented.
+// The macros that make a program's entry make it public and undocumented.
 #![allow(missing_docs, unreachable_pub)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod act;
+mod closing;
+mod connection;
 mod frame;
+mod headers;
 mod judge;
 mod maps;
+mod packet;
+mod reply;
 mod reset;
+mod scratch;
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use act::Act;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::error;
 use frame::Frame;
-use ratelimit_common::http::{is_request, key_hash};
-use ratelimit_common::layout::Action;
+use judge::Place;
+use packet::{Fate, Packet};
+use ratelimit_common::http::{MAX_KEY, MAX_SCAN, request_key};
 use ratelimit_common::outcome::Outcome;
-use ratelimit_common::packet::{Segment, parse};
+use ratelimit_common::packet::{Segment, Source, parse};
 
-#[xdp]
-fn ratelimit(ctx: XdpContext) -> u32 {
-    let outcome = match request(&ctx) {
-        Ok((segment, hash)) => {
-            let outcome = judge::judge(&segment, hash);
-            if is_refusal(outcome) {
-                maps::count(outcome);
-                return refuse(&ctx, &segment);
-            }
-            outcome
-        }
-        Err(skip) => skip,
+#[xdp(frags)]
+pub fn ratelimit(ctx: XdpContext) -> u32 {
+    run(&ctx)
+}
+
+#[classifier]
+pub fn ratelimit_tc(ctx: TcContext) -> i32 {
+    make_readable(&ctx, MOST_READ);
+    run(&ctx)
+}
+
+#[classifier]
+pub fn answer(ctx: TcContext) -> i32 {
+    make_readable(&ctx, MOST_HEADERS);
+    let fate = match closing::unanswered(&ctx) {
+        Some((segment, answer)) => act::perform(&ctx, &segment, &answer, Outcome::Closing).1,
+        None => Fate::Pass,
+    };
+    ctx.finish(fate)
+}
+
+/// Bytes of a packet that are looked at in search of a key: its headers, the head, and a key at the end of it.
+const MOST_READ: u32 = (MOST_HEADERS as usize + MAX_SCAN + MAX_KEY) as u32;
+
+/// Bytes of headers at most, and the method behind them.
+const MOST_HEADERS: u32 = 160;
+
+/// Makes the first `most` bytes of the packet readable where they lie; a packet may be scattered.
+#[inline(always)]
+fn make_readable(ctx: &TcContext, most: u32) {
+    let wanted = if ctx.len() < most { ctx.len() } else { most };
+    if ctx.frame().len() < wanted as usize {
+        // What cannot be made readable is skipped for want of bytes.
+        let _ = ctx.pull_data(wanted);
+    }
+}
+
+/// What becomes of `packet`.
+#[inline(always)]
+fn run<P: Packet>(packet: &P) -> P::Answer {
+    let (outcome, fate) = match parse(packet.frame(), || packet.extent(), maps::is_guarded) {
+        Ok(segment) => of_segment(packet, &segment),
+        Err(skip) => (skip, Fate::Pass),
     };
     maps::count(outcome);
     if let Outcome::Fault = outcome {
-        error!(&ctx, "a key's slot is outside the slot map: the request is passed to the proxy");
+        error!(packet, "a key's slot is outside the slot map: the request is passed to the proxy");
     }
-    XDP_PASS
+    packet.finish(fate)
 }
 
-/// The request in the packet and the hash of its key, or why there is none to judge.
 #[inline(always)]
-fn request(ctx: &XdpContext) -> Result<(Segment<Frame>, u64), Outcome> {
-    let segment = parse(Frame::new(ctx), maps::is_guarded)?;
-    if !is_request(segment.payload) {
-        return Err(Outcome::NotRequest);
+fn of_segment<P: Packet>(packet: &P, segment: &Segment<Frame>) -> (Outcome, Fate) {
+    let key = request_key(segment, &maps::key_fields(), maps::secret());
+    let ruling = key.and_then(|hash| judge::judge(packet, segment, hash));
+    let (outcome, act) = match ruling {
+        Ok(ruling) => ruling,
+        Err(skip) => of_rest(segment, skip),
+    };
+    act::perform(packet, segment, &act, outcome)
+}
+
+/// A segment that is not judged: it is passed on for the reason `skip`, unless its connection is over.
+#[inline(always)]
+fn of_rest<'a>(segment: &Segment<Frame>, skip: Outcome) -> (Outcome, Act<'a>) {
+    if let Some(place) = Place::of(segment)
+        && let Some(cell) = place.find()
+        && cell.state().is_refused()
+    {
+        return (Outcome::Closing, closing::follow(segment, &place, cell));
     }
-    let hash = key_hash(segment.payload, &maps::key_fields(), maps::secret())?;
-    Ok((segment, hash))
-}
-
-#[inline(always)]
-fn is_refusal(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::RefusedBurst | Outcome::RefusedBlocked)
-}
-
-/// Does with a refused request what the configuration says.
-#[inline(always)]
-fn refuse(ctx: &XdpContext, segment: &Segment<Frame>) -> u32 {
-    if maps::action() == Action::Reset as u32 && reset::answer(ctx, segment) { XDP_TX } else { XDP_DROP }
+    (skip, Act::Pass)
 }
 
 #[cfg(not(test))]

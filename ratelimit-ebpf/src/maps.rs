@@ -1,10 +1,11 @@
 //! The maps, and what the daemon sets before the program is loaded.
 
+use crate::scratch;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use ratelimit_common::hash::Secret;
 use ratelimit_common::http::{FieldName, KeyFields};
-use ratelimit_common::layout::{FlowSet, Settings, Slot};
+use ratelimit_common::layout::{Clock, FlowSet, Settings, Slot, SocketOffsets};
 use ratelimit_common::outcome::Outcome;
 
 /// `BPF_F_MMAPABLE` of the kernel's `bpf.h`: the daemon maps the array into its own memory.
@@ -26,6 +27,14 @@ pub(crate) static FLOWS: Array<FlowSet> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
 
+/// The wall clock, from the daemon.
+#[map]
+pub(crate) static CLOCK: Array<Clock> = Array::with_max_entries(1, MMAPABLE);
+
+/// Where each processor writes an answer before it goes into a packet.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<[u8; scratch::SIZE]> = PerCpuArray::with_max_entries(1, 0);
+
 /// Set by the daemon before loading.
 #[unsafe(no_mangle)]
 static SETTINGS: Settings = Settings {
@@ -33,6 +42,18 @@ static SETTINGS: Settings = Settings {
     fields: KeyFields { name: FieldName { words: [0; 3], masks: [0; 3], len: 0 }, bearer: 0 },
     action: 0,
     flow_sets: 1,
+    has_items: 0,
+    tc_answers: 0,
+    socket: SocketOffsets {
+        rcv_nxt: 0,
+        copied_seq: 0,
+        snd_una: 0,
+        snd_nxt: 0,
+        write_seq: 0,
+        bytes_received: 0,
+        rcv_isn: 0,
+        snt_isn: 0,
+    },
 };
 
 /// One bit for each guarded TCP port. Set by the daemon before loading.
@@ -74,6 +95,39 @@ pub(crate) fn key_fields() -> KeyFields {
 #[inline(always)]
 pub(crate) fn action() -> u32 {
     loaded!(SETTINGS.action)
+}
+
+/// Whether a 429 has the IETF draft's fields.
+#[inline(always)]
+pub(crate) fn has_items() -> bool {
+    loaded!(SETTINGS.has_items) != 0
+}
+
+/// Whether the TC program answers where a frame has no room for the answer.
+#[inline(always)]
+pub(crate) fn tc_answers() -> bool {
+    loaded!(SETTINGS.tc_answers) != 0
+}
+
+/// Where the kernel's TCP keeps things.
+#[inline(always)]
+pub(crate) fn socket_offsets() -> SocketOffsets {
+    SocketOffsets {
+        rcv_nxt: loaded!(SETTINGS.socket.rcv_nxt),
+        copied_seq: loaded!(SETTINGS.socket.copied_seq),
+        snd_una: loaded!(SETTINGS.socket.snd_una),
+        snd_nxt: loaded!(SETTINGS.socket.snd_nxt),
+        write_seq: loaded!(SETTINGS.socket.write_seq),
+        bytes_received: loaded!(SETTINGS.socket.bytes_received),
+        rcv_isn: loaded!(SETTINGS.socket.rcv_isn),
+        snt_isn: loaded!(SETTINGS.socket.snt_isn),
+    }
+}
+
+/// Unix time less the monotonic clock, in nanoseconds.
+#[inline(always)]
+pub(crate) fn unix_offset() -> u64 {
+    CLOCK.get(0).map_or(0, |clock| clock.unix_offset_ns.load())
 }
 
 /// Number of flow sets.

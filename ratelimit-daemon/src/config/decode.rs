@@ -20,10 +20,14 @@ const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
-const ACTIONS: &[(&str, Action)] =
-    &[("drop", Action::Drop), ("reset", Action::Reset), ("observe", Action::Observe)];
+const ACTIONS: &[(&str, Action)] = &[
+    ("reply", Action::Reply),
+    ("reset", Action::Reset),
+    ("drop", Action::Drop),
+    ("observe", Action::Observe),
+];
 const ATTACHES: &[(&str, Attach)] =
-    &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic)];
+    &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic), ("tc", Attach::Tc)];
 const MISSING: &[(&str, Missing)] =
     &[("reject", Missing::Reject), ("anonymous", Missing::Anonymous), ("pass", Missing::Pass)];
 
@@ -42,7 +46,7 @@ const OTHER_FIELDS: &[HeaderName] = &[
 ];
 
 pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refused> {
-    let action = top.or("action", Action::Reset, |field| field.one_of(ACTIONS));
+    let action = top.or("action", Action::Reply, |field| field.one_of(ACTIONS));
     let proxy = top.section("proxy", proxy::decode);
     let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
     let kernel = top.section("kernel", |section| kernel(section, listen));

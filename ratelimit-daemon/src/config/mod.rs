@@ -67,6 +67,8 @@ fn directory(path: &Path) -> &Path {
 /// What happens to a request over its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// The kernel answers with the full 429 and closes the connection, as the proxy answers.
+    Reply,
     /// The kernel drops its packets; the proxy answers 429.
     Drop,
     /// The kernel resets its connection; the proxy answers 429.
@@ -78,12 +80,14 @@ pub enum Action {
 /// How the kernel program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
-    /// In the driver where it can, else generic.
+    /// In the driver where it can, else generic, else by TC.
     Auto,
     /// In the driver or not at all.
     Native,
-    /// Behind the driver: slower, and possible on every interface.
+    /// Behind the driver: slower, and possible on nearly every interface.
     Generic,
+    /// At the entrance of the TCP stack, without XDP.
+    Tc,
 }
 
 /// What happens to a request without a key.

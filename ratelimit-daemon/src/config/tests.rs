@@ -22,7 +22,7 @@ pub(super) fn assert_refused(text: &str, expected: &str) {
 #[test]
 fn the_defaults() {
     let config = parse(&with("")).unwrap();
-    assert_eq!(config.action, Action::Reset);
+    assert_eq!(config.action, Action::Reply);
     assert_eq!(config.proxy.listen, ["0.0.0.0:8080".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
     assert_eq!(config.proxy.upstreams, ["127.0.0.1:9000".parse().unwrap()]);
     let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
@@ -222,7 +222,7 @@ fn words_and_unknown_fields() {
     for (more, expected) in [
         (
             "[kernel]\nattach = 'fast'",
-            "5: kernel.attach: unknown value \"fast\"; allowed: auto, native, generic",
+            "5: kernel.attach: unknown value \"fast\"; allowed: auto, native, generic, tc",
         ),
         ("[keys]\nmissing = 'ok'", "5: keys.missing: unknown value \"ok\"; allowed: reject, anonymous, pass"),
         ("[keys]\nbearer = 'yes'", "5: keys.bearer: expected true or false, found a string"),
@@ -241,7 +241,7 @@ fn words_and_unknown_fields() {
     }
     assert_refused(
         &format!("action = 'bounce'\n{}", with("")),
-        "/etc/x.toml:1: action: unknown value \"bounce\"; allowed: drop, reset, observe",
+        "/etc/x.toml:1: action: unknown value \"bounce\"; allowed: reply, reset, drop, observe",
     );
 }
 

@@ -21,7 +21,7 @@ use ratelimit_common::limit::Burst;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Length of the hour, in seconds.
-pub const HOUR_SECONDS: u32 = 3_600;
+pub const HOUR_SECONDS: u32 = ratelimit_common::HOUR_SECONDS as u32;
 
 /// What a key has used. Lives as long as the key does, over every change of its limits.
 #[derive(Debug, Default)]

@@ -60,7 +60,6 @@ impl Standing {
     ) -> Self {
         let burst = Burst::per_minute(key.limits.burst_per_minute);
         let word = slot.map_or(0, |slot| slot.bucket.load());
-        let debt = word.saturating_sub(now);
         let hour = WindowStanding::of(&hour_limit(key, 1), windows, now);
         let rule = |applied: &Applied| RuleStanding {
             rule: applied.rule.clone(),
@@ -79,7 +78,7 @@ impl Standing {
             rules,
             burst_capacity: key.limits.burst_per_minute,
             burst_remaining: u32::try_from(burst.tokens(word, now)).unwrap_or(u32::MAX),
-            burst_reset_ns: if debt == 0 { 0 } else { (debt - 1) % burst.interval_ns() + 1 },
+            burst_reset_ns: burst.next_token_ns(word, now),
             dry_runs: Vec::new(),
         }
     }

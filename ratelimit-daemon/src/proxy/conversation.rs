@@ -14,6 +14,8 @@ use super::survey::Survey;
 use super::upstream::{Choice, Failure, Link, Tried};
 use crate::clock;
 use bytes::{Buf, BytesMut};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -148,9 +150,29 @@ impl Conversation {
                 Found::Admitted(plan) => return self.forward(stream, &plan).await,
             }
             seen = self.input.len();
-            self.read(stream).await?;
+            if seen == 0 {
+                self.read_first(stream).await?;
+            } else {
+                self.read(stream).await?;
+            }
             self.client.pace.note_head();
         }
+    }
+
+    /// Reads the first bytes of a request. While it waits for them, and not a moment longer, the kernel may answer
+    /// in its place: what is read from the socket is in hand here.
+    async fn read_first(&mut self, stream: &mut TcpStream) -> Result<(), Gone> {
+        let Self { client, input, .. } = self;
+        input.reserve(READ_SIZE);
+        let read = poll_fn(|cx| {
+            client.flow.set_idle(false);
+            let read = pin!(stream.read_buf(input)).poll(cx);
+            if read.is_pending() {
+                client.flow.set_idle(true);
+            }
+            read
+        });
+        if read.await? == 0 { Err(Gone) } else { Ok(()) }
     }
 
     /// Looks for a request in the input, of which the first `seen` bytes were not enough. `finding` is what was found

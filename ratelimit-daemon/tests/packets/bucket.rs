@@ -28,7 +28,9 @@ fn both_together_never_grant_more_than_capacity_and_refill() {
         });
         for port in 0..REQUESTS {
             let head = request(57, &format!("X-API-Key: {KEY}"));
-            host.run(&Frame { client_port: port, ..Frame::new(head) }.bytes());
+            let frame = Frame { client_port: port, ..Frame::new(head) };
+            host.run(&frame);
+            host.disconnect(&frame);
             host.kernel.flows().open((CLIENT_V4, port).into(), (HOST_V4, PORT).into()).release();
         }
         stop.store(true, Ordering::Relaxed);

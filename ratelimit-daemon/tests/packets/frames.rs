@@ -11,7 +11,7 @@ pub(crate) const HOST_V6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 pub(crate) const PORT: u16 = 8080;
 
 /// How the network layers of a frame look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
     V4,
     V6,

@@ -1,12 +1,15 @@
 //! A loaded program with keys, and what it does to frames.
 
-use crate::frames::{Frame, PORT};
+use crate::frames::{Frame, Network, PORT};
+use crate::socket;
 use ratelimit_common::hash::{Secret, hash_bytes};
 use ratelimit_common::http::{FieldName, KeyFields};
 use ratelimit_common::layout::{Action, Slot};
 use ratelimit_common::limit::Burst;
 use ratelimit_common::outcome::Outcome;
 use ratelimit_daemon::kernel::{Kernel, KernelSettings, TestRunOutput};
+use socket2::Socket;
+use std::collections::HashMap;
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -30,6 +33,14 @@ pub(crate) fn fields() -> KeyFields {
 pub(crate) struct Host {
     pub(crate) kernel: Kernel,
     client_port: u16,
+    connections: HashMap<(Network, u16, u16), Connection>,
+}
+
+/// A connection of which the host's end is there.
+struct Connection {
+    awaits: u32,
+    // Held for its end.
+    _socket: Socket,
 }
 
 impl Host {
@@ -41,6 +52,8 @@ impl Host {
                 header: "X-API-Key".into(),
                 bearer: true,
                 action,
+                ratelimit_fields: true,
+                late_answers: false,
                 ports: vec![PORT, 443],
                 max_keys: 128,
                 max_flows: 65_536,
@@ -50,9 +63,10 @@ impl Host {
     }
 
     pub(crate) fn with(settings: KernelSettings, burst: u32) -> Self {
+        socket::enter_network();
         let kernel =
             Kernel::load(&settings).expect("these tests need root and the kernel program (cargo xtask test)");
-        let mut host = Self { kernel, client_port: 1_000 };
+        let mut host = Self { kernel, client_port: 1_000, connections: HashMap::new() };
         host.add_key(KEY, SLOT, burst);
         host.add_key(OTHER_KEY, OTHER_SLOT, burst);
         host
@@ -67,14 +81,36 @@ impl Host {
         self.kernel.slots().get(slot).expect("a slot")
     }
 
-    pub(crate) fn run(&mut self, frame: &[u8]) -> TestRunOutput {
+    /// Runs the program on bytes, whatever they are.
+    pub(crate) fn run_bytes(&mut self, frame: &[u8]) -> TestRunOutput {
         self.kernel.test_run(frame, 1).expect("a test run")
+    }
+
+    /// Runs the program on a frame that a connection awaits.
+    pub(crate) fn run(&mut self, frame: &Frame) -> TestRunOutput {
+        self.establish(frame);
+        self.run_bytes(&frame.bytes())
+    }
+
+    /// Makes the connection of `frame` await it.
+    pub(crate) fn establish(&mut self, frame: &Frame) {
+        let (key, awaits) = ((frame.network, frame.client_port, frame.host_port), frame.sequence);
+        if self.connections.get(&key).is_none_or(|connection| connection.awaits != awaits) {
+            // Two sockets cannot have the same ends.
+            self.connections.remove(&key);
+            self.connections.insert(key, Connection { awaits, _socket: socket::established(frame) });
+        }
+    }
+
+    /// Closes the connection of `frame`.
+    pub(crate) fn disconnect(&mut self, frame: &Frame) {
+        self.connections.remove(&(frame.network, frame.client_port, frame.host_port));
     }
 
     /// Runs a frame through the program and tells what it found.
     pub(crate) fn outcome(&mut self, frame: &[u8]) -> Outcome {
         let before = self.kernel.counters().expect("counters");
-        self.run(frame);
+        self.run_bytes(frame);
         let after = self.kernel.counters().expect("counters");
         let mut changed = after.iter().zip(&before).filter(|(after, before)| after.1 != before.1);
         let (outcome, _) = changed.next().expect("every packet is counted").0;
@@ -82,14 +118,19 @@ impl Host {
         *outcome
     }
 
+    /// The same with a frame that a connection awaits.
     pub(crate) fn outcome_of(&mut self, frame: &Frame) -> Outcome {
+        self.establish(frame);
         self.outcome(&frame.bytes())
     }
 
     /// What the program finds about `payload` on a connection of its own.
     pub(crate) fn outcome_of_payload(&mut self, payload: impl Into<Vec<u8>>) -> Outcome {
         self.client_port += 1;
-        self.outcome_of(&Frame { client_port: self.client_port, ..Frame::new(payload) })
+        let frame = Frame { client_port: self.client_port, ..Frame::new(payload) };
+        let outcome = self.outcome_of(&frame);
+        self.disconnect(&frame);
+        outcome
     }
 
     /// Tokens that were taken from both keys together.

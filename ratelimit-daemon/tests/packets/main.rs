@@ -13,4 +13,5 @@ mod hostile;
 mod keys;
 mod network;
 mod reset;
+mod socket;
 mod verdicts;

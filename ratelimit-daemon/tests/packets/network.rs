@@ -75,7 +75,7 @@ fn what_is_not_a_request_segment_is_skipped_by_its_reason() {
     ];
     for (what, frame, outcome) in cases {
         assert_eq!(host.outcome(&frame), outcome, "{what}");
-        assert_eq!(host.run(&frame).action, XDP_PASS, "{what}");
+        assert_eq!(host.run_bytes(&frame).action, XDP_PASS, "{what}");
     }
     assert_eq!(host.charged(), 0);
 }
@@ -111,7 +111,7 @@ fn a_frame_cut_anywhere_is_passed_and_charges_nobody() {
         let bytes = Frame { network, vlans: 1, ..good() }.bytes();
         // The kernel runs no program on less than an Ethernet header.
         for len in 14..bytes.len() {
-            let output = host.run(&bytes[..len]);
+            let output = host.run_bytes(&bytes[..len]);
             assert_eq!(
                 (output.action, output.frame.as_slice()),
                 (XDP_PASS, &bytes[..len]),

@@ -7,7 +7,7 @@ use ratelimit_common::layout::Action;
 
 fn host_without_tokens() -> Host {
     let mut host = Host::new(Action::Reset, 1);
-    host.run(&Frame { client_port: 1, ..refused(Network::V4) }.bytes());
+    host.run(&Frame { client_port: 1, ..refused(Network::V4) });
     host
 }
 
@@ -22,7 +22,7 @@ fn it_is_what_the_client_s_tcp_accepts() {
         for vlans in 0..=2 {
             for tcp_options in [false, true] {
                 let frame = Frame { vlans, tcp_options, ..refused(network) };
-                let output = host.run(&frame.bytes());
+                let output = host.run(&frame);
                 assert_eq!(output.action, XDP_TX, "{frame:?}");
                 check(&frame, &output.frame);
             }
@@ -62,5 +62,5 @@ fn check(request: &Frame, reset: &[u8]) {
 fn a_packet_with_ip_options_is_dropped_instead() {
     let mut host = host_without_tokens();
     let frame = Frame { ip_options: true, ..refused(Network::V4) };
-    assert_eq!(host.run(&frame.bytes()).action, XDP_DROP);
+    assert_eq!(host.run(&frame).action, XDP_DROP);
 }

@@ -21,13 +21,15 @@ fn a_reset_leaves_no_connection_behind() -> Result<()> {
     Ok(())
 }
 
-/// What is dropped TCP sends again, and by then there is a token: the client waits, and is served.
+/// What is dropped TCP sends again, and by then there is a token: the client waits, and is served. What comes while the
+/// proxy still has the last request in hand, the proxy refuses.
 #[test]
 fn a_dropped_request_is_delayed_until_there_is_a_token() -> Result<()> {
     let mut deployment = deploy("drop", &tier("brisk", 10_000, 120), &[("key", "brisk")])?;
     let tally = send(&deployment, deployment.lab.host_v4(PORT), "key", 124, |_| false)?;
-    assert_eq!((tally.admitted, tally.reset, tally.refused), (124, 0, 0), "{:?}", tally.other);
-    assert_eq!(deployment.seen()?.get("key"), Some(&124));
+    assert_eq!((tally.admitted + tally.refused, tally.reset), (124, 0), "{:?}", tally.other);
+    assert!(tally.admitted > 120, "{tally:?}");
+    assert_eq!(deployment.seen()?.get("key"), Some(&tally.admitted));
     let counted = deployment.stop()?;
     assert!(counted.get("refused_burst").is_some_and(|dropped| *dropped >= 1), "{counted:?}");
     Ok(())

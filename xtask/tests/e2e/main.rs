@@ -19,6 +19,7 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod pipelines;
+mod reply;
 mod retransmission;
 mod segments;
 mod starts;

@@ -103,16 +103,36 @@ fn no_privileges() -> Result<()> {
     assert_nothing_left(&host)
 }
 
-#[test]
-fn an_interface_with_another_program() -> Result<()> {
-    let host = Host::prepare()?;
+/// Puts another XDP program on the wire; returns its id.
+fn attach_another(host: &Host) -> Result<Option<u64>> {
     let object = workspace::kernel_object("pass");
     let words = ["link", "set", "dev", WIRE, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp"];
     host.lab.host.output("ip", &words)?;
-    let other = host.attached()?;
+    host.attached()
+}
+
+#[test]
+fn an_interface_with_another_program() -> Result<()> {
+    let host = Host::prepare()?;
+    host.configure("[kernel]", "[kernel]\nattach = \"native\"")?;
+    let other = attach_another(&host)?;
     assert_failed(&host, &host.fail(&[])?, 1, &[WIRE, "another XDP program"])?;
     assert!(other.is_some() && host.attached()? == other, "the other program {other:?} stays");
     assert!(!host.is_listening()?, "somebody still listens");
+    Ok(())
+}
+
+#[test]
+fn another_program_s_interface_is_enforced_behind_it() -> Result<()> {
+    let host = Host::prepare()?;
+    let other = attach_another(&host)?;
+    let mut daemon = host.start()?;
+    assert!(daemon.log().contains("attached to wire: TC"), "{}", daemon.log());
+    // There is no API, and the request is charged all the same.
+    assert_eq!(ask(&host)?.status, 502);
+    assert!(daemon.stop(SOON)?.success());
+    assert!(daemon.log().contains("admitted=1"), "{}", daemon.log());
+    assert!(other.is_some() && host.attached()? == other, "the other program {other:?} stays");
     Ok(())
 }
 

@@ -1,79 +1,33 @@
-//! The kernel's side: loads the program, sizes and maps its tables, attaches it. The only module that knows aya.
+//! The kernel's side: loads the programs, sizes and maps their tables, attaches them. The only module that knows
+//! aya.
 
+mod attach;
+mod settings;
+mod types;
+
+pub use attach::Mode;
+pub use settings::KernelSettings;
+use settings::{Loaded, port_bits};
+
+use crate::clock;
 use crate::flows::{Flows, sets_for};
+use crate::shared_memory::SharedArray;
 use crate::slots::Slots;
 use anyhow::{Context, Result, anyhow, bail};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::programs::{Program, ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use ratelimit_common::flow::FlowState;
-use ratelimit_common::hash::Secret;
-use ratelimit_common::http::{FieldName, KeyFields};
-use ratelimit_common::layout::{Action, Settings};
+use ratelimit_common::layout::Clock;
 use ratelimit_common::outcome::Outcome;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// The program and its maps, as built. Empty if it was not built: see `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ratelimit.o"));
-
-/// What the program is loaded with. It cannot be changed afterwards.
-#[derive(Clone, Debug)]
-pub struct KernelSettings {
-    /// Hashes keys and connections.
-    pub secret: Secret,
-    /// The field whose value is the key.
-    pub header: String,
-    /// Whether `Authorization: Bearer` carries a key too.
-    pub bearer: bool,
-    /// What to do with a request over its limits.
-    pub action: Action,
-    /// The guarded TCP ports.
-    pub ports: Vec<u16>,
-    /// Most keys, 1 to [`FlowState::MAX_SLOTS`].
-    pub max_keys: u32,
-    /// Connections to remember, at least.
-    pub max_flows: u32,
-}
-
-/// How the program is attached to an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// By the driver, before a socket buffer is made.
-    Native,
-    /// By the network stack, for drivers that cannot.
-    Generic,
-}
-
-impl Mode {
-    const fn xdp(self) -> XdpMode {
-        match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
-        }
-    }
-}
-
-impl Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
-
-/// [`Settings`] in the form that the loader takes.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Loaded(Settings);
-
-// SAFETY: `repr(C)`, made of integers only, without padding: its size is asserted beside its definition.
-unsafe impl Pod for Loaded {}
 
 /// The loaded program. Everything is detached and gone when this is dropped.
 pub struct Kernel {
@@ -81,6 +35,8 @@ pub struct Kernel {
     keys: HashMap<MapData, u64, u32>,
     slots: Slots,
     flows: Flows,
+    clock: SharedArray<Clock>,
+    late_answers: bool,
     logger: EbpfLogger<&'static dyn log::Log>,
 }
 
@@ -110,34 +66,23 @@ impl Kernel {
             .map_max_entries("FLOWS", sets)
             .load(OBJECT)
             .context("the kernel refused the program's maps (are CAP_BPF and CAP_NET_ADMIN there?)")?;
-        program(&mut ebpf)?.load().map_err(why_refused)?;
+        xdp(&mut ebpf)?.load().map_err(why_refused)?;
         let keys = HashMap::try_from(take_map(&mut ebpf, "KEYS")?)?;
-        let slots = Slots::of_map(array(&take_map(&mut ebpf, "SLOTS")?)?, settings.max_keys)?;
-        let flows = Flows::of_map(array(&take_map(&mut ebpf, "FLOWS")?)?, sets, settings.secret)?;
+        let slots = Slots::of_map(array(&ebpf, "SLOTS")?, settings.max_keys)?;
+        let flows = Flows::of_map(array(&ebpf, "FLOWS")?, sets, settings.secret)?;
+        let clock = SharedArray::of_map(array(&ebpf, "CLOCK")?, 1)?;
         let logger = EbpfLogger::init(&mut ebpf).context("cannot read the kernel program's log")?;
-        Ok(Self { ebpf, keys, slots, flows, logger })
+        let late_answers = settings.late_answers;
+        let kernel = Self { ebpf, keys, slots, flows, clock, late_answers, logger };
+        kernel.set_clock();
+        Ok(kernel)
     }
 
-    /// Attaches the program to `interface` in the first of `modes` that it can do; says in the log which it cannot.
-    pub fn attach(&mut self, interface: &str, modes: &[Mode]) -> Result<Mode> {
-        let program = program(&mut self.ebpf)?;
-        let mut refusals: Vec<anyhow::Error> = Vec::new();
-        for mode in modes {
-            match program.attach(interface, mode.xdp()) {
-                Ok(_) => {
-                    refusals.iter().for_each(|refusal| warn!("{refusal:#}; attached {mode} instead"));
-                    return Ok(*mode);
-                }
-                Err(ProgramError::UnknownInterface { .. }) => {
-                    bail!("kernel.interfaces: there is no interface {interface}")
-                }
-                Err(error) => refusals.push(anyhow!(error).context(format!("no {mode} XDP on {interface}"))),
-            }
+    /// Tells the program the wall clock, which may be set at any time.
+    pub fn set_clock(&self) {
+        if let Some(clock) = self.clock.get(0) {
+            clock.unix_offset_ns.store(clock::unix().wrapping_sub(clock::now()));
         }
-        let error = refusals.pop().unwrap_or_else(|| anyhow!("no way of attaching was allowed"));
-        Err(error.context(format!(
-            "cannot attach to {interface} (another XDP program may be there: `ip link show {interface}` tells)"
-        )))
     }
 
     /// The keys' slots.
@@ -179,13 +124,12 @@ impl Kernel {
 
     /// Runs the program on `frame`, `repeat` times, without any interface.
     pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunOutput> {
-        let mut answer = vec![0; frame.len() + 512];
+        let mut answer = vec![0; frame.len() + 1_024];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut answer);
         options.repeat = repeat;
-        let result =
-            program(&mut self.ebpf)?.test_run(options).context("cannot run the program on a frame")?;
+        let result = xdp(&mut self.ebpf)?.test_run(options).context("cannot run the program on a frame")?;
         answer.truncate(result.data_size_out as usize);
         Ok(TestRunOutput { action: result.return_value, frame: answer, duration: result.duration })
     }
@@ -200,18 +144,6 @@ pub struct TestRunOutput {
     pub frame: Vec<u8>,
     /// Mean time of one run.
     pub duration: Duration,
-}
-
-impl KernelSettings {
-    fn globals(&self, flow_sets: u32) -> Result<Settings> {
-        if !(1..=FlowState::MAX_SLOTS).contains(&self.max_keys) {
-            bail!("kernel.max_keys must be 1 to {}", FlowState::MAX_SLOTS);
-        }
-        let name = FieldName::new(&self.header)
-            .context("keys.header has a length that the kernel does not look for")?;
-        let fields = KeyFields { name, bearer: self.bearer.into() };
-        Ok(Settings { secret: self.secret, fields, action: self.action as u32, flow_sets })
-    }
 }
 
 /// The kernel's reason in a line; its verifier's whole report, thousands of lines, only for who debugs.
@@ -233,30 +165,23 @@ fn why_refused(error: ProgramError) -> anyhow::Error {
     }
 }
 
-/// One bit for each port.
-fn port_bits(ports: &[u16]) -> [u64; 1024] {
-    let mut bits = [0; 1024];
-    for port in ports {
-        if let Some(word) = bits.get_mut(usize::from(port >> 6)) {
-            *word |= 1 << (port & 63);
-        }
-    }
-    bits
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name).with_context(|| format!("the object that was built in has no program `{name}`"))
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program =
-        ebpf.program_mut("ratelimit").context("the object that was built in has no program `ratelimit`")?;
-    Ok(program.try_into()?)
+/// The program that judges.
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    Ok(program(ebpf, "ratelimit")?.try_into()?)
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).with_context(|| format!("the object that was built in has no map `{name}`"))
 }
 
-fn array(map: &Map) -> Result<BorrowedFd<'_>> {
-    match map {
-        Map::Array(data) => Ok(data.fd().as_fd()),
-        _ => bail!("the object that was built in has a map of another type than an array"),
+/// The map stays open: programs that are loaded later use it too.
+fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => Ok(data.fd().as_fd()),
+        _ => bail!("the object that was built in has no array `{name}`"),
     }
 }

@@ -1,0 +1,80 @@
+//! Attaching the programs to interfaces, each in the best way that it allows.
+
+use super::{Kernel, program, why_refused, xdp};
+use anyhow::{Context, Result, anyhow, bail};
+use aya::Ebpf;
+use aya::programs::tc::qdisc_add_clsact;
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, XdpMode};
+use std::fmt::{self, Display};
+use tracing::warn;
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// XDP by the driver, before a socket buffer is made.
+    Native,
+    /// XDP by the network stack, for drivers that cannot.
+    Generic,
+    /// At the entrance of the TCP stack (TC), for interfaces that take no XDP program.
+    Tc,
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Tc => "TC",
+        })
+    }
+}
+
+impl Kernel {
+    /// Attaches the program to `interface` in the first of `modes` that it can do; says in the log which it cannot.
+    pub fn attach(&mut self, interface: &str, modes: &[Mode]) -> Result<Mode> {
+        let mut refusals: Vec<anyhow::Error> = Vec::new();
+        for mode in modes {
+            match attach(&mut self.ebpf, interface, *mode) {
+                Ok(()) => {
+                    refusals.iter().for_each(|refusal| warn!("{refusal:#}; attached as {mode} instead"));
+                    if *mode != Mode::Tc && self.late_answers {
+                        attach_classifier(&mut self.ebpf, "answer", interface)
+                            .with_context(|| format!("cannot attach to {interface} by TC, behind XDP"))?;
+                    }
+                    return Ok(*mode);
+                }
+                Err(error) if is_unknown_interface(&error) => {
+                    bail!("kernel.interfaces: there is no interface {interface}")
+                }
+                Err(error) => refusals.push(error.context(format!("no {mode} on {interface}"))),
+            }
+        }
+        let error = refusals.pop().unwrap_or_else(|| anyhow!("no way of attaching was allowed"));
+        Err(error.context(format!(
+            "cannot attach to {interface} (another XDP program may be there: `ip link show {interface}` tells)"
+        )))
+    }
+}
+
+fn is_unknown_interface(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ProgramError::UnknownInterface { .. }))
+}
+
+fn attach(ebpf: &mut Ebpf, interface: &str, mode: Mode) -> Result<()> {
+    let mode = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Generic => XdpMode::Skb,
+        Mode::Tc => return attach_classifier(ebpf, "ratelimit_tc", interface),
+    };
+    Ok(xdp(ebpf)?.attach(interface, mode).map(drop)?)
+}
+
+fn attach_classifier(ebpf: &mut Ebpf, name: &str, interface: &str) -> Result<()> {
+    let program: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
+    if program.fd().is_err() {
+        program.load().map_err(why_refused)?;
+    }
+    // Needed before Linux 6.6, where a program hangs on a queueing discipline; one that is there already will do.
+    let _ = qdisc_add_clsact(interface);
+    Ok(program.attach(interface, TcAttachType::Ingress).map(drop)?)
+}

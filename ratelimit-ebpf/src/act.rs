@@ -1,0 +1,107 @@
+//! What is done to a packet once it is known what it is.
+
+use crate::frame::Frame;
+use crate::headers::{self, Answer};
+use crate::packet::{Fate, Packet};
+use crate::reply::{Failure, reply};
+use crate::reset::reset;
+use ratelimit_common::flow::FlowState;
+use ratelimit_common::layout::{FlowCell, Slot};
+use ratelimit_common::outcome::Outcome;
+use ratelimit_common::packet::{Segment, Source, TCP_ACK};
+
+/// What is to be done.
+pub(crate) enum Act<'a> {
+    /// Nothing: the host's TCP gets the packet.
+    Pass,
+    /// Nobody gets it.
+    Drop,
+    /// Its connection is reset.
+    Reset,
+    /// It is answered with the 429.
+    Reply(Reply<'a>),
+    /// It is acknowledged.
+    Acknowledge,
+    /// It becomes the end of the host's side, which awaits this sequence number.
+    EndHost(u32),
+}
+
+/// A 429 to be made.
+pub(crate) struct Reply<'a> {
+    /// The key's slot.
+    pub(crate) slot: &'a Slot,
+    /// The time of the judgement.
+    pub(crate) now: u64,
+    /// The connection's cell and what was in it before the refusal, to take that back if there is no answer. `None`
+    /// if the request was answered before.
+    pub(crate) before: Option<(&'a FlowCell, FlowState)>,
+}
+
+/// Does it. Returns what becomes of the packet, and `outcome`, or another if it could not be done.
+#[inline(always)]
+pub(crate) fn perform<P: Packet>(
+    packet: &P,
+    segment: &Segment<Frame>,
+    act: &Act<'_>,
+    outcome: Outcome,
+) -> (Outcome, Fate) {
+    let fate = match act {
+        Act::Pass => Fate::Pass,
+        Act::Drop => Fate::Drop,
+        Act::Reset => returned(reset(packet, segment)),
+        Act::Acknowledge => returned(acknowledge(packet, segment)),
+        Act::EndHost(sequence) => end_host(packet, *sequence),
+        Act::Reply(plan) => match reply(packet, segment, plan.slot, plan.now) {
+            Ok(()) => Fate::Return,
+            Err(Failure::NoRoom) if P::has_relief() => Fate::Pass,
+            Err(Failure::NoRoom) => match plan.before {
+                Some((cell, before)) => {
+                    cell.restore(before);
+                    return (Outcome::NoRoom, Fate::Pass);
+                }
+                None => Fate::Drop,
+            },
+            Err(Failure::Broken) => Fate::Drop,
+        },
+    };
+    (outcome, fate)
+}
+
+/// Sends what was made, if it was.
+#[inline(always)]
+fn returned(made: Option<()>) -> Fate {
+    if made.is_some() { Fate::Return } else { Fate::Drop }
+}
+
+/// Makes the client's segment the end of the host's side.
+#[inline(always)]
+fn end_host(packet: &impl Packet, sequence: u32) -> Fate {
+    let frame = packet.frame();
+    let Some(network) = headers::plain_network(frame) else { return Fate::Drop };
+    let tcp = frame.after(network.offset + network.header);
+    match headers::into_reset(tcp, sequence) {
+        Some(()) => Fate::Pass,
+        None => Fate::Drop,
+    }
+}
+
+/// Makes the client's segment the acknowledgement of it.
+#[inline(always)]
+fn acknowledge<P: Packet>(packet: &P, segment: &Segment<Frame>) -> Option<()> {
+    let frame = packet.frame();
+    let network = headers::plain_network(frame)?;
+    let at_tcp = network.offset + network.header;
+    let header = headers::tcp_header(frame.after(at_tcp));
+    if !packet.resize(Frame::settle(at_tcp + header)) {
+        return None;
+    }
+    let answer = Answer {
+        sequence: segment.acknowledged,
+        acknowledged: segment.end(),
+        flags: TCP_ACK,
+        header,
+        payload: 0,
+        payload_sum: 0,
+    };
+    headers::turn(packet, &network, &answer)
+}

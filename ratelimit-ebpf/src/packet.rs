@@ -1,0 +1,144 @@
+//! The packet that a program is called for, from either of the places where the kernel calls one.
+
+use crate::frame::Frame;
+use crate::maps;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::helpers::{
+    bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_store_bytes,
+};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use core::ffi::c_void;
+use ratelimit_common::packet::Source;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The host's TCP gets it.
+    Pass,
+    /// Nobody gets it.
+    Drop,
+    /// It goes out where it came in.
+    Return,
+}
+
+/// A packet.
+pub(crate) trait Packet: EbpfContext {
+    /// Whether a packet from this very machine may come with an unfinished checksum, to be finished on its way out.
+    const MAY_LACK_CHECKSUM: bool;
+
+    /// Whether another program comes behind this one and answers where this one has no room.
+    fn has_relief() -> bool;
+
+    /// What the kernel wants to be told.
+    type Answer;
+
+    /// Its bytes; a long packet's first ones. Any change of its length makes an earlier frame invalid.
+    fn frame(&self) -> Frame;
+
+    /// Its length in bytes.
+    fn extent(&self) -> usize;
+
+    /// Makes it `len` bytes long. False if there is no room: then nothing has changed.
+    fn resize(&self, len: usize) -> bool;
+
+    /// Copies `len` bytes to `offset` in it.
+    fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool;
+
+    /// Tells the kernel.
+    fn finish(&self, fate: Fate) -> Self::Answer;
+}
+
+impl Packet for XdpContext {
+    const MAY_LACK_CHECKSUM: bool = false;
+
+    type Answer = u32;
+
+    #[inline(always)]
+    fn has_relief() -> bool {
+        maps::tc_answers()
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> Frame {
+        Frame::new(self.data(), self.data_end())
+    }
+
+    #[inline(always)]
+    fn extent(&self) -> usize {
+        // SAFETY: a helper on the program's own context.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn resize(&self, len: usize) -> bool {
+        let growth = len as i32 - self.frame().len() as i32;
+        // SAFETY: the helper checks the length; callers take a new frame.
+        unsafe { bpf_xdp_adjust_tail(self.ctx, growth) == 0 }
+    }
+
+    #[inline(always)]
+    fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool {
+        // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
+        unsafe { bpf_xdp_store_bytes(self.ctx, offset as u32, bytes.cast_mut().cast::<c_void>(), len) == 0 }
+    }
+
+    #[inline(always)]
+    fn finish(&self, fate: Fate) -> u32 {
+        match fate {
+            Fate::Pass => XDP_PASS,
+            Fate::Drop => XDP_DROP,
+            Fate::Return => XDP_TX,
+        }
+    }
+}
+
+impl Packet for TcContext {
+    const MAY_LACK_CHECKSUM: bool = true;
+
+    type Answer = i32;
+
+    #[inline(always)]
+    fn has_relief() -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> Frame {
+        Frame::new(self.data(), self.data_end())
+    }
+
+    #[inline(always)]
+    fn extent(&self) -> usize {
+        self.len() as usize
+    }
+
+    #[inline(always)]
+    fn resize(&self, len: usize) -> bool {
+        // SAFETY: the helper checks the length; callers take a new frame.
+        unsafe { bpf_skb_change_tail(self.skb.skb, len as u32, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool {
+        // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
+        unsafe { bpf_skb_store_bytes(self.skb.skb, offset as u32, bytes.cast::<c_void>(), len, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn finish(&self, fate: Fate) -> i32 {
+        match fate {
+            // Other programs on the interface have their turn.
+            Fate::Pass => TCX_NEXT,
+            Fate::Drop => TCX_DROP,
+            Fate::Return => {
+                // SAFETY: the program's own context.
+                let interface = unsafe { (*self.skb.skb).ifindex };
+                // SAFETY: a helper that only notes where the packet shall go.
+                unsafe { bpf_redirect(interface, 0) as i32 }
+            }
+        }
+    }
+}
