@@ -1,6 +1,6 @@
 //! One value of a document, and the kinds of value that are asked for.
 
-use super::{Document, Refused};
+use super::{Document, Refused, Section};
 use jiff::Timestamp;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -44,6 +44,22 @@ impl<'a> Field<'a> {
         match number.and_then(|number| u32::try_from(number).ok()).filter(|number| range.contains(number)) {
             Some(number) => Ok(number),
             None => Err(self.refuse(format_args!("{integer} is out of range; allowed: {least} to {most}"))),
+        }
+    }
+
+    /// A number in `range`, with or without a fraction.
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Result<f64, Refused> {
+        let (least, most) = (range.start(), range.end());
+        let number = match self.value {
+            DeValue::Integer(integer) => {
+                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|whole| whole as f64)
+            }
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            _ => return Err(self.expected(format_args!("a number from {least} to {most}"))),
+        };
+        match number.filter(|number| range.contains(number)) {
+            Some(number) => Ok(number),
+            None => Err(self.refuse(format_args!("out of range; allowed: {least} to {most}"))),
         }
     }
 
@@ -121,6 +137,18 @@ impl<'a> Field<'a> {
             Ok(())
         })?;
         Ok(seen)
+    }
+
+    /// A table, decoded by `decode`.
+    pub(crate) fn section<T>(
+        &self,
+        decode: impl FnOnce(&Section<'a>) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let (offset, table) = self.table()?;
+        let section = Section::new(self.document, format!("{}.", self.path), Some(offset), Some(table));
+        let decoded = decode(&section);
+        section.refuse_unknown();
+        decoded
     }
 
     /// A table, and where it starts.

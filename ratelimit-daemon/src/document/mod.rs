@@ -178,12 +178,8 @@ impl<'a> Section<'a> {
         let decode_one = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let key_text: &Cow<'a, str> = key.get_ref();
             let path = format!("{}{name}.{key_text}", self.prefix);
-            let field = Field::new(self.document, path.clone(), key.span().start, value.get_ref());
-            let (offset, table) = field.table().ok()?;
-            let section = Section::new(self.document, format!("{path}."), Some(offset), Some(table));
-            let decoded = decode(key_text, &section);
-            section.refuse_unknown();
-            decoded.ok()
+            let field = Field::new(self.document, path, key.span().start, value.get_ref());
+            field.section(|section| decode(key_text, section)).ok()
         };
         table.iter().filter_map(decode_one).collect()
     }
@@ -210,16 +206,7 @@ impl<'a> Section<'a> {
         name: &'static str,
         mut decode: impl FnMut(&Section<'a>) -> Result<T, Refused>,
     ) -> Vec<T> {
-        let read = |field: &Field<'a>| {
-            field.each(|item| {
-                let (offset, table) = item.table()?;
-                let prefix = format!("{}{name}.", self.prefix);
-                let section = Section::new(self.document, prefix, Some(offset), Some(table));
-                let decoded = decode(&section);
-                section.refuse_unknown();
-                decoded
-            })
-        };
+        let read = |field: &Field<'a>| field.each(|item| item.section(&mut decode));
         self.optional(name, read).unwrap_or_default()
     }
 
