@@ -11,6 +11,7 @@ pub mod kernel;
 mod key_watch;
 pub mod keys;
 pub mod limiter;
+mod load;
 pub mod policy;
 pub mod proxy;
 pub mod records;

@@ -3,6 +3,7 @@
 
 mod check;
 mod keys;
+mod load;
 
 use crate::document::{Problem, Problems};
 use crate::run;
@@ -46,6 +47,9 @@ enum Command {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// Send load, and tell how it was answered and whether the limits held
+    #[command(after_help = load::EXAMPLES)]
+    Load(Box<load::Load>),
     /// Print the version
     Version,
 }
@@ -58,6 +62,7 @@ impl Cli {
             Command::Run => run::run(&config),
             Command::Check => check::check(&config),
             Command::Keys { command } => keys::execute(&config, command),
+            Command::Load(load) => load::execute(&config, *load),
             Command::Version => print(concat!("ratelimitd ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -140,6 +140,11 @@ impl KeyFile {
         self.entries.iter_mut().find(|entry| entry.name == name).with_context(unknown)
     }
 
+    /// Removes every key but those that `keep` names.
+    pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        self.entries.retain(keep);
+    }
+
     /// Removes the key named `name`.
     pub fn remove(&mut self, name: &str) -> Result<()> {
         self.entry_mut(name)?;

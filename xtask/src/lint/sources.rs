@@ -22,6 +22,12 @@ const UNSAFE: [&str; 6] = [
 /// The only part of the daemon that knows which library loads the kernel program.
 const AYA: [&str; 1] = ["ratelimit-daemon/src/kernel"];
 
+/// What judges the limiter, and so must not know it: two that share a mistake would agree.
+const REFEREE: &str = "ratelimit-daemon/src/load/";
+
+/// The limiter's own code.
+const LIMITER: [&str; 4] = ["ratelimit_common", "limiter", "policy", "enforcement"];
+
 struct Source {
     /// From the workspace's root, with forward slashes.
     path: String,
@@ -75,6 +81,12 @@ fn faults(source: &Source) -> Vec<String> {
     if daemon && !within(&AYA) && code(&source.text).any(|line| has_word(line, "aya")) {
         faults.push(format!("  {}: only the kernel module knows aya", source.path));
     }
+    let knows = |word: &&&str| code(&source.text).any(|line| has_word(line, word));
+    if source.path.starts_with(REFEREE)
+        && let Some(word) = LIMITER.iter().find(knows)
+    {
+        faults.push(format!("  {}: a referee has no use for {word}", source.path));
+    }
     faults
 }
 
@@ -109,6 +121,14 @@ mod tests {
         assert_eq!(faults_in("ratelimit-daemon/src/kernel.rs", "use aya::Ebpf;"), 0);
         assert_eq!(faults_in("ratelimit-daemon/tests/packets.rs", "use aya::Ebpf;"), 0);
         assert_eq!(faults_in("ratelimit-ebpf/src/main.rs", "use aya_ebpf::macros::xdp;"), 0);
+    }
+
+    #[test]
+    fn the_referee_does_not_know_the_limiter() {
+        let text = "use ratelimit_common::window::Window;";
+        assert_eq!(faults_in("ratelimit-daemon/src/load/verify/window.rs", text), 1);
+        assert_eq!(faults_in("ratelimit-daemon/src/load/verify/window.rs", "// as the limiter has it"), 0);
+        assert_eq!(faults_in("ratelimit-daemon/src/limiter.rs", text), 0);
     }
 
     #[test]
