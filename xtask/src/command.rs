@@ -79,7 +79,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-fn describe(command: &Command) -> String {
+/// The line that one would type.
+pub fn describe(command: &Command) -> String {
     let mut shown = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
         // Writing to a string cannot fail.

@@ -89,6 +89,11 @@ impl Deployment {
         command::output(command.arg("keys").args(arguments).arg("--config").arg(&self.config))
     }
 
+    /// The daemon's configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// The daemon.
     pub fn daemon(&mut self) -> &mut Process {
         &mut self.daemon

@@ -14,6 +14,7 @@ pub mod lab;
 pub mod linker;
 pub mod lint;
 pub mod model;
+pub mod load;
 pub mod packages;
 pub mod setup;
 pub mod tally;

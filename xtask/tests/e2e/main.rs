@@ -18,6 +18,7 @@ mod keep_alive;
 mod keys;
 mod lifecycle;
 mod limits;
+mod load;
 mod pipelines;
 mod reply;
 mod retransmission;
