@@ -1,10 +1,11 @@
 //! `ratelimitd load`: load from scenarios or from the command line, and the report of it.
 
+use super::flood;
 use super::{print, wrong_argument};
 use crate::load::scenario::{Quick, READY, Scenario};
 use crate::load::{self, Plan, Source, Target};
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,10 @@ Ctrl-C ends it with the report so far.";
 
 /// What is sent, with which keys, and how it is told.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Load {
+    #[command(subcommand)]
+    below: Option<Below>,
     /// The server: http://host:port
     #[arg(required_unless_present_any = ["list", "show"])]
     target: Option<String>,
@@ -61,6 +65,14 @@ pub(super) struct Load {
     /// Write the report as a page, too
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+}
+
+/// Load below the level of requests.
+#[derive(Debug, Subcommand)]
+enum Below {
+    /// Flood the kernel program with packets, in a network made for that
+    #[command(after_help = flood::EXAMPLES)]
+    Flood(flood::Flood),
 }
 
 /// Where the keys come from.
@@ -109,6 +121,9 @@ struct QuickArguments {
 
 /// Sends the load and tells what came of it.
 pub(super) fn execute(config: &Path, load: Load) -> Result<()> {
+    if let Some(Below::Flood(flood)) = &load.below {
+        return flood::execute(flood);
+    }
     if load.list {
         return list();
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod flood;
 mod keys;
 mod load;
 

@@ -10,6 +10,8 @@ mod behaviour;
 mod clients;
 mod connection;
 mod endpoint;
+pub(crate) mod flood;
+mod interrupt;
 mod keys;
 mod process_limits;
 mod progress;
@@ -34,17 +36,14 @@ use progress::Progress;
 use report::Report;
 use scenario::Scenario;
 use shared::{Board, Shared};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tally::Tally;
-use tokio::signal::unix::{SignalKind, signal};
 use worker::Worker;
 
 /// Until all threads are there, nobody starts.
 const LEAD: Duration = Duration::from_millis(20);
-
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Pieces of a run of which a report shows the course.
 const PIECES: u64 = 120;
@@ -110,7 +109,6 @@ fn shared(plan: &Plan, keys: Keys) -> Result<Shared> {
 
 /// Runs the workers; true if they were interrupted.
 fn send(shared: &Shared, scenario: &Scenario, tally: impl Fn() -> Tally) -> Result<(Tally, bool)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::scope(|scope| {
         let start = |index| {
             let worker = Worker::new(shared, index, tally())?;
@@ -118,31 +116,14 @@ fn send(shared: &Shared, scenario: &Scenario, tally: impl Fn() -> Tally) -> Resu
             thread.spawn_scoped(scope, move || worker.run()).context("cannot start a thread")
         };
         let workers: Vec<_> = (0..shared.workers).map(start).collect::<Result<_>>()?;
-        let is_interrupted = runtime.block_on(watch(shared, scenario, &workers))?;
+        let mut progress = Progress::new(scenario);
+        let is_done = || workers.iter().all(ScopedJoinHandle::is_finished);
+        let is_interrupted = interrupt::until_done(&shared.stop, is_done, || progress.show(shared))?;
+        drop(progress);
         let mut sum = tally();
         for worker in workers {
             sum.merge(worker.join().map_err(|_| anyhow!("a worker panicked"))??);
         }
         Ok((sum, is_interrupted))
     })
-}
-
-/// Shows how it goes until the workers are done; a signal stops them.
-async fn watch<T>(shared: &Shared, scenario: &Scenario, workers: &[ScopedJoinHandle<'_, T>]) -> Result<bool> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let mut tick = tokio::time::interval(LOOK_INTERVAL);
-    let mut progress = Progress::new(scenario);
-    let mut is_interrupted = false;
-    while !workers.iter().all(ScopedJoinHandle::is_finished) {
-        tokio::select! {
-            _ = interrupt.recv() => is_interrupted = true,
-            _ = terminate.recv() => is_interrupted = true,
-            _ = tick.tick() => progress.show(shared),
-        }
-        if is_interrupted {
-            shared.stop.store(true, Ordering::Relaxed);
-        }
-    }
-    Ok(is_interrupted)
 }

@@ -2,7 +2,11 @@
 
 use crate::{SOON, deploy};
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use xtask::build;
 use xtask::command;
 use xtask::deployment::PORT;
 use xtask::lab::Lab;
@@ -78,5 +82,30 @@ fn a_bucket_that_is_too_shallow_is_caught() -> Result<()> {
     let found = report.verification()?;
     ensure!(found.wrongly_refused >= 3 * 9 && !report.held, "{found:#?}");
     assert_eq!(found.wrongly_admitted, 0, "{found:#?}");
+    Ok(())
+}
+
+/// A second of a flood: what it sent, and what the kernel program found, by the outcome's name.
+fn flood(kind: &str) -> Result<(u64, BTreeMap<String, u64>)> {
+    #[derive(Deserialize)]
+    struct Report {
+        sent: u64,
+        found: BTreeMap<String, u64>,
+    }
+    let arguments = ["load", "flood", "--kind", kind, "--seconds", "1", "--json"];
+    let said = command::output(Command::new(build::daemon_path(false)).args(arguments))?;
+    let Report { sent, found } = serde_json::from_str(&said)?;
+    ensure!(sent > 1_000, "{sent} packets in a second");
+    Ok((sent, found))
+}
+
+#[test]
+fn a_flood_is_judged_to_the_last_packet() -> Result<()> {
+    let (sent, found) = flood("requests")?;
+    assert_eq!(found.get("refused_blocked"), Some(&sent), "{found:?}");
+    let (sent, found) = flood("syn")?;
+    assert_eq!(found.get("control"), Some(&sent), "{found:?}");
+    let (sent, found) = flood("ack")?;
+    assert_eq!(found.get("no_payload"), Some(&sent), "{found:?}");
     Ok(())
 }
