@@ -219,6 +219,25 @@ fn answers_that_tell_the_truth_are_right() {
     assert_eq!(told(|_| ()), "");
 }
 
+/// The best-known mistake: a count that starts anew each minute admits twice its limit around the turn of it.
+#[test]
+fn a_window_that_stands_still_is_caught() {
+    let rule = Rule { name: "rule".into(), limit: 5, window: Duration::from_secs(60) };
+    let mut requests = vec![(100_000_000, 1_000, 1_000, true); 10];
+    for (gap, request) in [(15 * SECOND, 0), (6 * SECOND, 5)] {
+        requests[request].0 = gap;
+    }
+    let history = History { burst: 1_000, hour: 1_000, rule, requests };
+    let mut samples = history.seen(0);
+    let minutes: std::collections::BTreeSet<_> =
+        samples.iter().map(|sample| sample.sent / (60 * SECOND)).collect();
+    assert_eq!(minutes.len(), 2, "five in one minute and five in the next");
+    samples.iter_mut().for_each(|sample| sample.outcome = Outcome::Admitted);
+    let judgement = history.judge(&samples);
+    assert_eq!((judgement.wrongly_admitted, judgement.wrongly_refused), (5, 0), "{judgement:?}");
+    assert!(judgement.findings.iter().all(|finding| finding.limit == "rule"), "{judgement:?}");
+}
+
 type Change = fn(&mut [Sample]);
 
 #[test]
