@@ -17,6 +17,7 @@ Examples:
   ratelimitd load http://127.0.0.1:8080 --scenario mixed --make-keys --verify
   ratelimitd load http://127.0.0.1:8080 --scenario mine.toml --keys keys.txt --html report.html
   ratelimitd load --show mixed > mine.toml
+  ratelimitd load keys --scenario mixed > keys.txt
 
 With --rate, or with rates in a scenario, requests are due at instants that do not depend on the answers, and
 latency is counted from when a request was due. Else it is a closed loop: each connection sends its next
@@ -67,12 +68,21 @@ pub(super) struct Load {
     html: Option<PathBuf>,
 }
 
-/// Load below the level of requests.
+/// What goes with load.
 #[derive(Debug, Subcommand)]
 enum Below {
     /// Flood the kernel program with packets, in a network made for that
     #[command(after_help = flood::EXAMPLES)]
     Flood(flood::Flood),
+    /// Add a scenario's keys to the key file of the configuration, and print them for `load --keys` on another host
+    Keys {
+        /// A ready scenario, or the file of one
+        #[arg(long, value_name = "NAME|FILE", required_unless_present = "remove")]
+        scenario: Option<String>,
+        /// Remove all keys that were added like this
+        #[arg(long, conflicts_with = "scenario")]
+        remove: bool,
+    },
 }
 
 /// Where the keys come from.
@@ -121,8 +131,10 @@ struct QuickArguments {
 
 /// Sends the load and tells what came of it.
 pub(super) fn execute(config: &Path, load: Load) -> Result<()> {
-    if let Some(Below::Flood(flood)) = &load.below {
-        return flood::execute(flood);
+    match &load.below {
+        Some(Below::Flood(flood)) => return flood::execute(flood),
+        Some(Below::Keys { scenario, .. }) => return keys(config, scenario.as_deref()),
+        None => {}
     }
     if load.list {
         return list();
@@ -186,6 +198,19 @@ impl QuickArguments {
         let keep_alive = !close;
         Ok(Quick { path, connections, seconds, rate, poisson, keep_alive, keys: key_count }.scenario()?)
     }
+}
+
+/// Adds keys, or without a scenario removes them.
+fn keys(config: &Path, scenario: Option<&str>) -> Result<()> {
+    let Some(scenario) = scenario else {
+        eprintln!("removed {} keys", load::keys::remove(config)?);
+        return Ok(());
+    };
+    let keys = load::keys::lay_in(config, &Scenario::find(scenario)?)?;
+    let lines: String = keys.iter().map(|(tier, key)| format!("{tier} {key}\n")).collect();
+    print(&lines)?;
+    eprintln!("added {} keys; `ratelimitd load keys --remove` removes them", keys.len());
+    Ok(())
 }
 
 fn list() -> Result<()> {

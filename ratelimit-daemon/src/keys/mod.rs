@@ -17,6 +17,7 @@ use crate::policy::{Limits, RuleLimits, Tiers};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use ratelimit_common::hash::Secret;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,18 +120,36 @@ impl KeyFile {
         burst_per_minute: Option<u32>,
     ) -> Result<()> {
         let (sha256, siphash) = (key.sha256(), key.siphash(self.secret));
-        for entry in &self.entries {
-            if entry.name == name {
-                bail!("there is a key named {name:?} already; choose another name or remove that key first");
-            }
-            if entry.sha256 == sha256 || entry.siphash == siphash {
-                bail!("this key is there already, under the name {:?}", entry.name);
-            }
-        }
         let (name, tier) = (name.to_owned(), tier.to_owned());
         let entry = Entry { name, tier, sha256, siphash, ..Entry::default() };
-        self.entries.push(Entry { requests_per_hour, burst_per_minute, ..entry });
-        Ok(())
+        self.add_all(vec![Entry { requests_per_hour, burst_per_minute, ..entry }])
+    }
+
+    /// Adds entries, or none of them if a name or a key is there already. Takes no longer for each the more there are.
+    pub fn add_all(&mut self, new: Vec<Entry>) -> Result<()> {
+        let before = self.entries.len();
+        self.entries.extend(new);
+        let fault = self.repeated();
+        if fault.is_some() {
+            self.entries.truncate(before);
+        }
+        fault.map_or(Ok(()), |fault| bail!(fault))
+    }
+
+    /// What is wrong with the first entry that repeats an earlier one's name or key.
+    fn repeated(&self) -> Option<String> {
+        let (mut names, mut digests, mut hashes) = (HashSet::new(), HashMap::new(), HashMap::new());
+        for Entry { name, sha256, siphash, .. } in &self.entries {
+            if !names.insert(name) {
+                return Some(format!(
+                    "there is a key named {name:?} already; choose another name or remove that key first"
+                ));
+            }
+            if let Some(other) = digests.insert(sha256, name).or_else(|| hashes.insert(siphash, name)) {
+                return Some(format!("this key is there already, under the name {other:?}"));
+            }
+        }
+        None
     }
 
     /// The entry named `name`, to be changed.

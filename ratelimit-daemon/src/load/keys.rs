@@ -3,13 +3,16 @@
 use super::scenario::{Scenario, Tier};
 use crate::config::Config;
 use crate::document::{Problem, Problems};
-use crate::keys::{self, PlainKey};
+use crate::keys::{self, Entry, PlainKey};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The tier of made keys whose own tier the configuration does not know: their limits are their own anyway.
 const SOME_TIER: &str = "professional";
+
+/// What the names of keys that were made for a scenario start with.
+const NAME: &str = "load-";
 
 /// Who has the keys.
 #[derive(Clone, Debug)]
@@ -113,29 +116,58 @@ fn from_file(path: &Path, scenario: &Scenario) -> Result<Vec<(String, String)>, 
     names(scenario).map(&mut take).collect()
 }
 
-/// Adds keys with the scenario's limits as their own, whatever the tiers of the configuration are.
+/// Makes keys that are removed with the value.
 fn make(config: &Path, scenario: &Scenario) -> Result<Keys> {
-    let config = Config::load(config)?;
-    let prefix = format!("load-{}-", std::process::id());
-    let made =
-        Made { file: config.keys.file.clone(), prefix, probe: PlainKey::generate()?.reveal().to_owned() };
-    let named = keys::update(&made.file, |file| {
-        let mut named = Vec::new();
-        for (name, tier) in names(scenario) {
-            let key = PlainKey::generate()?;
-            let limits = tier.map(|tier| (tier.requests_per_hour, tier.burst_per_minute));
-            let known = tier.filter(|tier| config.tiers.contains_key(&tier.name));
-            let tier = known.map_or(SOME_TIER, |tier| tier.name.as_str());
-            let (hour, burst) = limits.unzip();
-            file.add(&key, &format!("{}{}", made.prefix, named.len()), tier, hour, burst)?;
-            named.push((name, key.reveal().to_owned()));
-        }
-        let probe = PlainKey::import(&made.probe).map_err(anyhow::Error::msg)?;
-        file.add(&probe, &format!("{}probe", made.prefix), SOME_TIER, None, None)?;
-        Ok(named)
-    })
-    .context("cannot make keys")?;
+    let prefix = format!("{NAME}{}-", std::process::id());
+    let probe = PlainKey::generate()?;
+    let made = Made { file: Config::load(config)?.keys.file, prefix, probe: probe.reveal().to_owned() };
+    let keys = add(config, scenario, &made.prefix)?;
+    keys::update(&made.file, |file| {
+        file.add(&probe, &format!("{}probe", made.prefix), SOME_TIER, None, None)
+    })?;
+    let named = names(scenario).zip(keys).map(|((name, _), key)| (name, key)).collect();
     Ok(Keys { named, made: Some(made) })
+}
+
+/// Adds keys for a scenario to the key file of a configuration, to stay there; returns each with its tier.
+pub(crate) fn lay_in(config: &Path, scenario: &Scenario) -> Result<Vec<(String, String)>> {
+    let keys = add(config, scenario, &format!("{NAME}{}-", std::process::id()))?;
+    let tiers = names(scenario).map(|(_, tier)| tier.map_or_else(String::new, |tier| tier.name.clone()));
+    Ok(tiers.zip(keys).collect())
+}
+
+/// Removes every key that was added for a scenario; returns how many there were.
+pub(crate) fn remove(config: &Path) -> Result<usize> {
+    keys::update(&Config::load(config)?.keys.file, |file| {
+        let before = file.entries().len();
+        file.retain(|entry| !entry.name.starts_with(NAME));
+        Ok(before - file.entries().len())
+    })
+}
+
+/// Adds keys with the scenario's limits as their own, whatever the tiers of the configuration are; returns them in order.
+fn add(config: &Path, scenario: &Scenario, prefix: &str) -> Result<Vec<String>> {
+    let config = Config::load(config)?;
+    keys::update(&config.keys.file, |file| {
+        let (mut keys, mut entries) = (Vec::new(), Vec::new());
+        for (_, tier) in names(scenario) {
+            let key = PlainKey::generate()?;
+            let known = tier.filter(|tier| config.tiers.contains_key(&tier.name));
+            entries.push(Entry {
+                name: format!("{prefix}{}", keys.len()),
+                tier: known.map_or(SOME_TIER, |tier| tier.name.as_str()).to_owned(),
+                sha256: key.sha256(),
+                siphash: key.siphash(file.secret()),
+                requests_per_hour: tier.map(|tier| tier.requests_per_hour),
+                burst_per_minute: tier.map(|tier| tier.burst_per_minute),
+                ..Entry::default()
+            });
+            keys.push(key.reveal().to_owned());
+        }
+        file.add_all(entries)?;
+        Ok(keys)
+    })
+    .context("cannot make keys")
 }
 
 impl Drop for Made {

@@ -12,7 +12,7 @@ mod connection;
 mod endpoint;
 pub(crate) mod flood;
 mod interrupt;
-mod keys;
+pub(crate) mod keys;
 mod process_limits;
 mod progress;
 pub(crate) mod report;
