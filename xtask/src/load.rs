@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A run with `--verify`.
+/// A run.
 #[derive(Clone, Debug)]
 pub struct Load {
+    server: Option<SocketAddr>,
     arguments: Vec<String>,
 }
 
@@ -27,6 +28,8 @@ pub struct Report {
     pub refused: u64,
     /// Requests that were not answered.
     pub failed: u64,
+    /// Requests that the proxy refused for another reason than a limit.
+    pub rejected: u64,
     /// Answers a second.
     pub answered_per_second: f64,
     /// Why requests were not answered.
@@ -68,11 +71,17 @@ pub struct KeyCount {
 pub struct Latency {
     /// Of all answers.
     pub all: Percentiles,
+    /// Of each endpoint and status, as `ENDPOINT, STATUS`.
+    pub by_endpoint_and_status: Vec<Percentiles>,
 }
 
 /// Percentiles, in microseconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Percentiles {
+    /// Of what.
+    pub of: String,
+    /// Answers.
+    pub count: u64,
     /// Median.
     pub p50: f64,
     /// 99th.
@@ -112,24 +121,49 @@ pub struct Finding {
 }
 
 impl Load {
-    /// Against a server, by a scenario.
-    pub fn new(server: SocketAddr, scenario: &Path) -> Self {
-        let scenario = scenario.display().to_string();
-        let words = ["load", &server.to_string(), "--scenario", &scenario, "--verify", "--json"];
-        Self { arguments: words.map(str::to_owned).to_vec() }
+    /// By a scenario.
+    pub fn new(scenario: &Path) -> Self {
+        Self { server: None, arguments: Vec::new() }.with(&["--json", "--scenario"]).with_path(scenario)
+    }
+
+    /// Against a server.
+    pub fn at(mut self, server: SocketAddr) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// Judged by the referee.
+    pub fn verified(self) -> Self {
+        self.with(&["--verify"])
     }
 
     /// With keys that it adds to the key file of this configuration.
-    pub fn with_made_keys(mut self, config: &Path) -> Self {
-        let words = ["--make-keys".to_owned(), "--config".to_owned(), config.display().to_string()];
-        self.arguments.extend(words);
-        self
+    pub fn with_made_keys(self, config: &Path) -> Self {
+        self.with(&["--make-keys", "--config"]).with_path(config)
+    }
+
+    /// With the keys of a file.
+    pub fn with_keys(self, file: &Path) -> Self {
+        self.with(&["--keys"]).with_path(file)
     }
 
     /// With keys that nobody knows.
-    pub fn with_invented_keys(mut self) -> Self {
-        self.arguments.push("--invent-keys".to_owned());
+    pub fn with_invented_keys(self) -> Self {
+        self.with(&["--invent-keys"])
+    }
+
+    /// With so many threads.
+    pub fn with_threads(self, threads: u32) -> Self {
+        self.with(&["--threads", &threads.to_string()])
+    }
+
+    fn with(mut self, words: &[&str]) -> Self {
+        self.arguments.extend(words.iter().map(|word| (*word).to_owned()));
         self
+    }
+
+    fn with_path(self, path: &Path) -> Self {
+        self.with(&[&path.display().to_string()])
     }
 
     /// Runs it in a namespace.
@@ -139,7 +173,8 @@ impl Load {
 
     /// Runs it by a command that starts `ratelimitd`.
     pub fn run_by(self, mut ratelimitd: Command) -> Result<Report> {
-        ratelimitd.args(&self.arguments).stdin(Stdio::null());
+        let server = self.server.context("a load without a server")?;
+        ratelimitd.arg("load").arg(server.to_string()).args(&self.arguments).stdin(Stdio::null());
         let shown = command::describe(&ratelimitd);
         let done = ratelimitd.output().with_context(|| format!("cannot start `{shown}`"))?;
         let mut report: Report = serde_json::from_slice(&done.stdout).with_context(|| {

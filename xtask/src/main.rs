@@ -28,7 +28,7 @@ enum Task {
     Test,
     /// Checks every interleaving of the enforcers on one key
     Model,
-    /// Measures packets and proxies, and writes the tables of docs/benchmarks.md
+    /// Measures everything beside its peers, and writes the tables and plots of docs/benchmarks.md
     Bench(xtask::bench::Options),
     /// Checks formatting, the lints, and the rules about dependencies and sources
     Lint,
@@ -54,7 +54,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo => xtask::demo::run(),
         Task::Test => xtask::test::all(),
         Task::Model => xtask::model::check(),
-        Task::Bench(options) => xtask::bench::run(options),
+        Task::Bench(options) => xtask::bench::run(&options),
         Task::Lint => xtask::lint::all(),
         Task::ApiServer(addresses) => xtask::api::serve(addresses),
     }

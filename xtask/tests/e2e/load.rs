@@ -20,7 +20,7 @@ fn scenario() -> PathBuf {
 fn nobody_is_judged_wrongly(action: &str) -> Result<()> {
     let deployment = deploy(action, "", &[])?;
     let scenario = scenario();
-    let load = Load::new(deployment.lab.host_v4(PORT), &scenario);
+    let load = Load::new(&scenario).at(deployment.lab.host_v4(PORT)).verified();
     let report = load.with_made_keys(deployment.config()).run(&deployment.lab.client)?;
     let found = report.verification()?;
     let wrong = (found.wrongly_admitted, found.wrongly_refused, found.wrong_answers);
@@ -63,7 +63,7 @@ fn judged_by_nginx(burst: u32) -> Result<Report> {
          [[population]]\nname = \"all\"\ntier = \"quick\"\nkeys = 3\nconnections = 4\n\
          arrivals = [{ kind = \"constant\", seconds = 2, rate = 500 }]\nrequests = [{ path = \"/x\" }]\n";
     std::fs::write(&scenario, text)?;
-    Load::new(server, &scenario).with_invented_keys().run(&lab.client)
+    Load::new(&scenario).at(server).verified().with_invented_keys().run(&lab.client)
 }
 
 #[test]

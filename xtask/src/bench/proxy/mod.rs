@@ -1,65 +1,91 @@
-//! Two reverse proxies side by side: nginx with `limit_req`, and ratelimitd with the proxy alone.
+//! Reverse proxies side by side: what a request costs where it is allowed and where it is refused, with one key and with many.
 //!
-//! Either has one worker, pinned to one core; wrk and the origin, which is another nginx, share a second core.
-//! Every round measures each target once, and figures are compared within a round, so that drift of the
-//! machine hits both sides of a comparison.
+//! Every round measures each target once, and figures are compared within a round, so that drift of the machine hits both sides of
+//! a comparison.
 
-mod bed;
-mod cores;
-mod load;
-mod probe;
-mod server;
-mod site;
 mod table;
 mod target;
 
+use super::peers::{Bed, KEYS_TAKEN, Measured, Outcome, Subject};
 use crate::interrupt;
-use anyhow::{Context, Result};
-use bed::Bed;
+use crate::load::Load;
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::Duration;
-use target::{TARGETS, Target};
+use target::{Law, Target};
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     rounds: usize,
     run: Duration,
+    /// Keys where there are many.
+    many: u32,
+    /// Until nearly each of many keys has sent its one request that is allowed.
+    spend: Duration,
 }
 
-const FULL: Plan = Plan { rounds: 7, run: Duration::from_secs(4) };
-const QUICK: Plan = Plan { rounds: 3, run: Duration::from_secs(1) };
+const FULL: Plan =
+    Plan { rounds: 7, run: Duration::from_secs(4), many: 100_000, spend: Duration::from_secs(12) };
+const QUICK: Plan =
+    Plan { rounds: 2, run: Duration::from_secs(1), many: 2_000, spend: Duration::from_secs(2) };
 
 /// Not recorded: connections to the origin and caches are made here.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// One run of wrk.
+/// Connections at once.
+const CONNECTIONS: u32 = 64;
+
+/// The rate of paced requests, as a share of what the slowest proxy serves.
+const PACE: f64 = 0.5;
+
+/// Requests a minute of the scant limits: the slowest that nginx has.
+const SCANT: u32 = 1;
+
+/// The share of refused requests that may be allowed after all: nginx and envoy allow one a minute of each key.
+const ALLOWED_OF_REFUSED: f64 = 0.1;
+
+/// One run.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     per_second: f64,
     /// The proxy's CPU time a request, in microseconds; none where there is no proxy.
     cpu: Option<f64>,
+    /// In microseconds.
+    p99: f64,
 }
 
-/// What the rounds gave, for each of [`TARGETS`].
+/// What the rounds gave, for each target.
 type Samples = Vec<(Target, Vec<Sample>)>;
 
-/// The tables.
-pub(super) fn measure(quick: bool) -> Result<String> {
-    let plan = if quick { QUICK } else { FULL };
-    let bed = Bed::set_up()?;
-    for target in TARGETS {
-        sample(&bed, target, WARM_UP)?;
-    }
-    let samples = rounds(&bed, plan)?;
-    Ok(table::all(&samples, &bed, plan))
+/// Scenarios and the keys for them.
+#[derive(Debug)]
+struct Files<'a> {
+    bed: &'a Bed,
+    plan: Plan,
+    keys: Vec<(Outcome, u32, PathBuf)>,
+    /// Requests a second.
+    pace: f64,
 }
 
-fn rounds(bed: &Bed, plan: Plan) -> Result<Samples> {
-    let mut samples: Samples = TARGETS.map(|target| (target, Vec::new())).to_vec();
-    for round in 1..=plan.rounds {
-        eprintln!("bench: proxies, round {round} of {}", plan.rounds);
+/// The tables.
+pub(super) fn measure(peers: &[Subject], quick: bool) -> Result<String> {
+    let plan = if quick { QUICK } else { FULL };
+    let bed = Bed::set_up(peers, SCANT)?;
+    let proxies: Vec<_> = bed.subjects().collect();
+    let targets = target::all(&proxies, plan.many);
+    let mut files = Files::lay_out(&bed, plan)?;
+    files.warm_up(&targets)?;
+    let samples = rounds(&files, targets)?;
+    table::all(&samples, &files, !quick)
+}
+
+fn rounds(files: &Files<'_>, targets: Vec<Target>) -> Result<Samples> {
+    let mut samples: Samples = targets.into_iter().map(|target| (target, Vec::new())).collect();
+    for round in 1..=files.plan.rounds {
+        eprintln!("bench: proxies, round {round} of {}", files.plan.rounds);
         for (target, figures) in &mut samples {
-            figures.push(sample(bed, *target, plan.run)?);
+            figures.push(files.sample(*target, files.plan.run)?);
         }
         // Whoever was first is last in the next round.
         samples.reverse();
@@ -67,7 +93,89 @@ fn rounds(bed: &Bed, plan: Plan) -> Result<Samples> {
     Ok(samples)
 }
 
-fn sample(bed: &Bed, target: Target, run: Duration) -> Result<Sample> {
-    interrupt::check()?;
-    bed.measure(target, run).with_context(|| format!("{target}"))
+impl<'a> Files<'a> {
+    fn lay_out(bed: &'a Bed, plan: Plan) -> Result<Self> {
+        let mut files = Self { bed, plan, keys: Vec::new(), pace: 0.0 };
+        for outcome in [Outcome::Allowed, Outcome::Refused] {
+            for keys in [1, plan.many] {
+                let target = Target { subject: Subject::Ratelimitd, outcome, law: Law::Closed, keys };
+                let scenario = files.scenario(target, plan.run)?;
+                files.keys.push((outcome, keys, bed.lay_in_keys(&scenario)?));
+            }
+        }
+        std::thread::sleep(KEYS_TAKEN);
+        Ok(files)
+    }
+
+    /// Looks at an answer of each target, has its connections and tables made, and finds the pace.
+    fn warm_up(&mut self, targets: &[Target]) -> Result<()> {
+        let mut slowest = f64::INFINITY;
+        for target in targets.iter().filter(|target| target.law == Law::Closed) {
+            let keys = std::fs::read_to_string(self.keys(*target)?)?;
+            let key = keys.split_whitespace().nth(1).context("no key")?;
+            self.bed.probe(target.subject, target.outcome, key).with_context(|| target.to_string())?;
+            let spends = target.outcome == Outcome::Refused && target.keys > 1;
+            let length = if spends { self.plan.spend } else { WARM_UP };
+            let measured = self.run(*target, length)?;
+            if target.outcome == Outcome::Allowed && target.subject != Subject::Origin {
+                slowest = slowest.min(measured.report.answered_per_second);
+            }
+        }
+        self.pace = (slowest * PACE).round();
+        Ok(())
+    }
+
+    fn sample(&self, target: Target, run: Duration) -> Result<Sample> {
+        interrupt::check()?;
+        let measured = self.run(target, run)?;
+        check(target, &measured).with_context(|| target.to_string())?;
+        let Measured { report, cpu } = measured;
+        Ok(Sample { per_second: report.answered_per_second, cpu, p99: report.latency.all.p99 })
+    }
+
+    fn run(&self, target: Target, run: Duration) -> Result<Measured> {
+        let load = Load::new(&self.scenario(target, run)?).with_threads(1).with_keys(self.keys(target)?);
+        self.bed.measure(target.subject, target.outcome, load).with_context(|| target.to_string())
+    }
+
+    fn keys(&self, target: Target) -> Result<&PathBuf> {
+        let own =
+            self.keys.iter().find(|(outcome, keys, _)| (*outcome, *keys) == (target.outcome, target.keys));
+        own.map(|(.., file)| file).context("no keys were made for this")
+    }
+
+    fn scenario(&self, target: Target, run: Duration) -> Result<PathBuf> {
+        let Target { outcome, law, keys, .. } = target;
+        let seconds = run.as_secs();
+        let arrivals = match law {
+            Law::Closed => format!("{{ kind = \"closed\", seconds = {seconds} }}"),
+            Law::Paced => format!("{{ kind = \"constant\", seconds = {seconds}, rate = {} }}", self.pace),
+        };
+        let per_hour = if outcome == Outcome::Allowed { 1_000_000_000 } else { SCANT };
+        let text = format!(
+            "description = \"{target}\"\n[expect]\nrules = false\n[tiers.{outcome}]\nrequests_per_hour = {per_hour}\n\
+             burst_per_minute = 10000000\n[[population]]\nname = \"all\"\ntier = \"{outcome}\"\nkeys = {keys}\n\
+             connections = {CONNECTIONS}\narrivals = [{arrivals}]\nrequests = [{{ path = \"/courses\" }}]\n"
+        );
+        self.bed.write(&format!("{outcome}-{keys}-{law:?}.toml"), &text)
+    }
+}
+
+/// An error unless it is what was to be measured.
+fn check(target: Target, measured: &Measured) -> Result<()> {
+    let report = &measured.report;
+    let right = match target.outcome {
+        Outcome::Allowed => report.refused == 0,
+        Outcome::Refused => report.admitted as f64 <= ALLOWED_OF_REFUSED * report.sent as f64,
+    };
+    if report.failed + report.rejected > 0 || !right {
+        bail!(
+            "not what is to be measured: {} admitted, {} refused, {} rejected, {} failed",
+            report.admitted,
+            report.refused,
+            report.rejected,
+            report.failed
+        );
+    }
+    Ok(())
 }

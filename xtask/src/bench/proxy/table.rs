@@ -1,60 +1,92 @@
 //! The tables, and the words that say what is in them.
 
-use super::bed::Bed;
-use super::load::CONNECTIONS;
-use super::target::{Outcome, Subject};
-use super::{Plan, Sample, Samples};
-use crate::bench::figures::{Spread, thousands};
+use super::super::figures::{Spread, thousands};
+use super::super::peers::{Outcome, Subject, version};
+use super::super::plot::{self, Bar};
+use super::target::{Law, Target};
+use super::{CONNECTIONS, Files, Sample, Samples};
+use anyhow::Result;
 use std::fmt::Write as _;
 
-pub(super) fn all(samples: &Samples, bed: &Bed, plan: Plan) -> String {
-    let (seconds, rounds) = (plan.run.as_secs(), plan.rounds);
-    let (proxy, load) = (bed.cores.proxy, bed.cores.load);
-    let allowed = table(samples, Outcome::Allowed, &bed.nginx_version);
-    let refused = table(samples, Outcome::Refused, &bed.nginx_version);
-    format!(
-        "Each figure: {rounds} rounds of `taskset -c {load} wrk -t1 -c{CONNECTIONS} -d{seconds}s`; the proxy on \
-         core {proxy}, the origin with wrk on core {load}. Ratios: median of the rounds, lowest to highest; in \
-         brackets the median.\n\nRequests within their limits:\n\n{allowed}\n\
-         Requests over their limits (429):\n\n{refused}"
-    )
-}
+/// A figure of a sample, and how it is written.
+type Column = (&'static str, fn(&Sample) -> Option<f64>, fn(f64) -> String);
 
-fn table(samples: &Samples, outcome: Outcome, nginx_version: &str) -> String {
-    let mut table = String::from(
-        "| | requests a second, to nginx | the proxy's CPU time a request, to nginx |\n|---|---|---|\n",
+const SPEED: Column =
+    ("requests a second", |sample| Some(sample.per_second), |figure| thousands(figure) + "/s");
+const CPU: Column =
+    ("the proxy's CPU time a request", |sample| sample.cpu, |figure| format!("{figure:.1} µs"));
+const P99: Column = ("99th percentile", |sample| Some(sample.p99), |figure| thousands(figure) + " µs");
+
+pub(super) fn all(samples: &Samples, files: &Files<'_>, is_kept: bool) -> Result<String> {
+    let plan = files.plan;
+    let (proxy, load) = (files.bed.cores.proxy, files.bed.cores.load);
+    let mut text = format!(
+        "Each figure: {} rounds of {} s of `taskset -c {load} ratelimitd load --threads 1` with {CONNECTIONS} connections; the \
+         proxy on core {proxy}, the origin with the load on core {load}. Ratios are to nginx: median of the rounds, lowest to \
+         highest; in brackets the median. Paced: {} requests a second, half of what the slowest proxy serves.\n",
+        plan.rounds,
+        plan.run.as_secs(),
+        thousands(files.pace)
     );
-    let find = |subject: Subject| {
-        let wanted = |target: &super::Target| target.subject == subject && target.outcome == outcome;
-        samples.iter().find(|(target, _)| wanted(target)).map(|(_, figures)| figures.as_slice())
-    };
-    let peer = find(Subject::Nginx).unwrap_or_default();
-    for (subject, name) in [
-        (Subject::Nginx, format!("nginx {nginx_version}, `limit_req`")),
-        (Subject::Ratelimitd, "ratelimitd".to_owned()),
-        (Subject::Origin, "no proxy".to_owned()),
-    ] {
-        if let Some(own) = find(subject) {
-            let speed = cell(own, peer, |sample| Some(sample.per_second), |figure| thousands(figure) + "/s");
-            let cpu = cell(own, peer, |sample| sample.cpu, |figure| format!("{figure:.1} µs"));
-            // Writing to a string cannot fail.
-            let _ = writeln!(table, "| {name} | {speed} | {cpu} |");
+    let parts: [(&str, Outcome, Law, &[Column]); 3] = [
+        ("Requests within their limits", Outcome::Allowed, Law::Closed, &[SPEED, CPU]),
+        ("Requests over their limits (429)", Outcome::Refused, Law::Closed, &[SPEED, CPU]),
+        ("Requests within their limits, paced", Outcome::Allowed, Law::Paced, &[P99, CPU]),
+    ];
+    for (title, outcome, law, columns) in parts {
+        for keys in [1, plan.many] {
+            let title = format!("{title}, {} key(s)", thousands(keys.into()));
+            let own: Vec<_> = samples
+                .iter()
+                .filter(|(target, _)| (target.outcome, target.law, target.keys) == (outcome, law, keys))
+                .collect();
+            let _ = write!(text, "\n{title}:\n\n{}", table(&own, columns)?);
+            let name = format!("proxy-{outcome}-{}-{keys}", format!("{law:?}").to_lowercase());
+            if let Some(column) = columns.first() {
+                let plot =
+                    plot::write(&name, &format!("{title}: {}", column.0), &bars(&own, column)?, is_kept)?;
+                let _ = write!(text, "\n{plot}");
+            }
         }
     }
-    table
+    Ok(text)
 }
 
-/// A figure as a ratio to the peer's of the same round, then itself. The peer's own has no ratio but its
-/// range: how steady the machine was.
+/// In the order of the subjects, whatever the order of the rounds was.
+fn sorted<'a>(own: &[&'a (Target, Vec<Sample>)]) -> Vec<&'a (Target, Vec<Sample>)> {
+    let mut own = own.to_vec();
+    own.sort_by_key(|(target, _)| target.subject);
+    own
+}
+
+fn table(own: &[&(Target, Vec<Sample>)], columns: &[Column]) -> Result<String> {
+    let heads: String = columns.iter().map(|(name, ..)| format!(" {name}, to nginx |")).collect();
+    let mut table = format!("| |{heads}\n|---|{}\n", "---|".repeat(columns.len()));
+    let peer = own.iter().find(|(target, _)| target.subject == Subject::Nginx);
+    for (target, figures) in sorted(own) {
+        let _ = write!(table, "| {} |", version(target.subject)?);
+        for (_, figure, write) in columns {
+            let peer = peer.map(|(_, figures)| figures.as_slice()).unwrap_or_default();
+            let is_peer = target.subject == Subject::Nginx;
+            let _ = write!(table, " {} |", cell(figures, peer, is_peer, figure, write));
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}
+
+/// A figure as a ratio to the peer's of the same round, then itself. The peer's own has no ratio but its range: how steady the
+/// machine was.
 fn cell(
     own: &[Sample],
     peer: &[Sample],
+    is_peer: bool,
     figure: impl Fn(&Sample) -> Option<f64>,
     write: impl Fn(f64) -> String,
 ) -> String {
     let Some(absolute) = Spread::of(own.iter().filter_map(&figure)) else { return "–".to_owned() };
     let Spread { median, low, high } = absolute;
-    if std::ptr::eq(own, peer) {
+    if is_peer || peer.is_empty() {
         return format!("1 ({}, {} to {})", write(median), write(low), write(high));
     }
     let ratios = own.iter().zip(peer).filter_map(|(own, peer)| Some(figure(own)? / figure(peer)?));
@@ -62,32 +94,42 @@ fn cell(
     format!("{ratio} ({})", write(median))
 }
 
+fn bars(own: &[&(Target, Vec<Sample>)], (_, figure, write): &Column) -> Result<Vec<Bar>> {
+    let mut bars = Vec::new();
+    for (target, figures) in sorted(own) {
+        if let Some(spread) = Spread::of(figures.iter().filter_map(figure)) {
+            let (name, is_own) = (version(target.subject)?, target.subject == Subject::Ratelimitd);
+            bars.push(Bar { name, spread, figure: write(spread.median), is_own });
+        }
+    }
+    Ok(bars)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Target;
     use super::*;
 
-    fn samples(subject: Subject, figures: &[(f64, Option<f64>)]) -> (Target, Vec<Sample>) {
-        let sample = |(per_second, cpu): &(f64, Option<f64>)| Sample { per_second: *per_second, cpu: *cpu };
-        (Target { subject, outcome: Outcome::Allowed }, figures.iter().map(sample).collect())
+    fn samples(figures: &[(f64, Option<f64>)]) -> Vec<Sample> {
+        figures
+            .iter()
+            .map(|(per_second, cpu)| Sample { per_second: *per_second, cpu: *cpu, p99: 1.0 })
+            .collect()
     }
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let all = vec![
-            samples(Subject::Origin, &[(90_000.0, None), (45_000.0, None)]),
-            samples(Subject::Ratelimitd, &[(66_000.0, Some(15.0)), (30_000.0, Some(30.0))]),
-            samples(Subject::Nginx, &[(60_000.0, Some(20.0)), (30_000.0, Some(30.0))]),
-        ];
-        let table = table(&all, Outcome::Allowed, "1");
-        let rows: Vec<_> = table.lines().skip(2).collect();
+        let peer = samples(&[(60_000.0, Some(20.0)), (30_000.0, Some(30.0))]);
+        let own = samples(&[(66_000.0, Some(15.0)), (30_000.0, Some(30.0))]);
+        let origin = samples(&[(90_000.0, None), (45_000.0, None)]);
+        let speed = |own: &[Sample], is_peer| cell(own, &peer, is_peer, SPEED.1, SPEED.2);
+        let cpu = |own: &[Sample], is_peer| cell(own, &peer, is_peer, CPU.1, CPU.2);
+        assert_eq!(speed(&peer, true), "1 (45,000/s, 30,000/s to 60,000/s)");
+        assert_eq!(cpu(&peer, true), "1 (25.0 µs, 20.0 µs to 30.0 µs)");
+        assert_eq!(speed(&own, false), "1.05, 1.00 to 1.10 (48,000/s)");
+        assert_eq!(cpu(&own, false), "0.88, 0.75 to 1.00 (22.5 µs)");
         assert_eq!(
-            rows,
-            [
-                "| nginx 1, `limit_req` | 1 (45,000/s, 30,000/s to 60,000/s) | 1 (25.0 µs, 20.0 µs to 30.0 µs) |",
-                "| ratelimitd | 1.05, 1.00 to 1.10 (48,000/s) | 0.88, 0.75 to 1.00 (22.5 µs) |",
-                "| no proxy | 1.50, 1.50 to 1.50 (67,500/s) | – |",
-            ]
+            (speed(&origin, false), cpu(&origin, false)),
+            ("1.50, 1.50 to 1.50 (67,500/s)".into(), "–".into())
         );
     }
 }

@@ -43,6 +43,13 @@ impl Server {
         let per_second = rustix::param::clock_ticks_per_second();
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
+
+    /// Memory of the process and its children, in bytes; what they share counts once.
+    pub(super) fn memory(&self) -> Result<u64> {
+        let pid = self.process.id();
+        let children = children(pid)?;
+        [pid].into_iter().chain(children).map(proportional_set).sum()
+    }
 }
 
 impl Drop for Server {
@@ -67,6 +74,14 @@ fn children(pid: u32) -> Result<Vec<u32>> {
     let listed = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let parse = |child: &str| child.parse().with_context(|| format!("{path} holds {child}"));
     listed.split_whitespace().map(parse).collect()
+}
+
+fn proportional_set(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.with_context(|| format!("{path} has no Pss"))? << 10)
 }
 
 fn ticks(pid: u32) -> Result<u64> {
