@@ -1,6 +1,6 @@
 //! Plots as SVG.
 
-use super::{Piece, Report};
+use super::{Piece, Report, thousands};
 use anyhow::{Context, Result, anyhow};
 use plotters::prelude::*;
 
@@ -59,7 +59,12 @@ pub(super) fn percentiles(report: &Report) -> Result<String> {
     let line = Line { name: "all answers", colour: MIDDLE, points };
     lines("latency in ms, by percentile", &[line], |nines| {
         let percent = 100.0 - 100.0 * 10_f64.powf(-nines);
-        format!("{}", (percent * 1e4).round() / 1e4)
+        // Between the nines there are no percentiles that people know.
+        if (nines - nines.round()).abs() > 1e-6 {
+            String::new()
+        } else {
+            format!("{:.*}", nines as usize, percent)
+        }
     })
 }
 
@@ -79,6 +84,7 @@ fn draw(svg: &mut String, title: &str, lines: &[Line<'_>], label: &dyn Fn(f64) -
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 15, &INK))
         .margin(8)
+        .margin_right(32)
         .x_label_area_size(28)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..right, 0.0..top)
@@ -90,6 +96,7 @@ fn draw(svg: &mut String, title: &str, lines: &[Line<'_>], label: &dyn Fn(f64) -
         .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 12, &INK))
         .x_label_formatter(&|x| label(*x))
+        .y_label_formatter(&|y| if top < 10.0 { format!("{y:.1}") } else { thousands(*y) })
         .draw()
         .map_err(|error| failed(&error))?;
     for Line { name, colour, points } in lines {
