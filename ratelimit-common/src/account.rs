@@ -158,7 +158,8 @@ impl Windows {
         Some(window)
     }
 
-    fn add(&mut self, limit: &WindowLimit, now: u64) {
+    /// Charges one window with a request at `now` that was admitted elsewhere.
+    pub fn add(&mut self, limit: &WindowLimit, now: u64) {
         if let Some(window) = self.used_window(limit) {
             return window.charge(limit.cost(), now);
         }

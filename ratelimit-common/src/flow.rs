@@ -24,6 +24,9 @@ pub const IDLE_SECONDS: u64 = 120;
 /// The same for a connection on which a request was refused: its client has long had the answer, or is gone.
 pub const REFUSED_SECONDS: u64 = 10;
 
+/// What is kept of an acknowledgement number. A window is smaller, so no answer can bring the same bits again.
+const ACKNOWLEDGED_MASK: u64 = (1 << 30) - 1;
+
 const TIME_BITS: u32 = 20;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
@@ -187,6 +190,20 @@ impl FlowState {
             || (self.slot() == slot && self.paid() < Self::MAX_CREDITS && self.observed() < Self::MAX_CREDITS)
     }
 
+    /// Everything before `next` charged, where there is no proxy to take credits: in their place stands how far the
+    /// client had the host's answers then, in 30 bits.
+    #[inline(always)]
+    pub const fn unproxied(next: u32, acknowledged: u32) -> Self {
+        Self((next as u64) << 32 | (acknowledged as u64 & ACKNOWLEDGED_MASK) << 2)
+    }
+
+    /// True if the host has answered since the last request was charged: the client has `acknowledged` more. For
+    /// states made by [`Self::unproxied`].
+    #[inline(always)]
+    pub const fn has_answer(self, acknowledged: u32) -> bool {
+        self.0 >> 2 & ACKNOWLEDGED_MASK != acknowledged as u64 & ACKNOWLEDGED_MASK
+    }
+
     /// With one credit more for `slot`, and everything before `next` charged.
     #[inline(always)]
     pub const fn with_credit(self, next: u32, slot: u32, credit: Credit) -> Self {
@@ -298,6 +315,17 @@ impl FlowCell {
             }
         }
         Recorded::NoRoom
+    }
+
+    /// The same where there is no proxy: see [`FlowState::unproxied`].
+    #[inline(always)]
+    pub fn record_unproxied(&self, sequence: u32, len: u32, acknowledged: u32) -> Recorded {
+        let state = self.state();
+        if state.has_seen(sequence) {
+            return Recorded::Seen;
+        }
+        let next = FlowState::unproxied(sequence.wrapping_add(len), acknowledged);
+        if self.state.replace(state.word(), next.word()) { Recorded::Yes } else { Recorded::NoRoom }
     }
 
     /// Ends the connection with the refusal of the request that starts at `sequence` and is for `slot`. False if

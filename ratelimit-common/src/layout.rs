@@ -24,7 +24,9 @@ pub struct Slot {
     pub hour: Word,
     /// When the oldest counted request leaves the hour.
     pub hour_reset_ns: Word,
-    reserved: [Word; 2],
+    /// The count of `admitted` up to which the hour admits, where there is no proxy to count it; else the largest.
+    pub hour_ceiling: Word,
+    reserved: [Word; 1],
     /// Requests that the kernel admitted and charged. Written by the kernel, like all that follows.
     pub admitted: Word,
     /// Requests that the kernel refused because the bucket was empty.
@@ -124,6 +126,10 @@ pub struct Settings {
     pub flow_sets: u32,
     /// 1 if a 429 has the IETF draft's fields, else 0.
     pub has_items: u32,
+    /// 1 if a proxy judges what the kernel leaves, 0 if the API server itself gets it.
+    pub has_proxy: u32,
+    /// Nothing.
+    pub reserved: u32,
     /// 1 if the TC program answers where a frame has no room for the answer, else 0.
     pub tc_answers: u32,
     /// Where the kernel's TCP keeps things.
@@ -141,11 +147,11 @@ pub struct Clock {
 // A word that the model checker watches is larger.
 #[cfg(not(shuttle))]
 const _: () = {
-    assert!(size_of::<Settings>() == 2 * 8 + 8 * 8 + 4 * 4 + 8 * 4);
+    assert!(size_of::<Settings>() == 2 * 8 + 8 * 8 + 6 * 4 + 8 * 4);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 64);
     assert!(core::mem::offset_of!(Slot, admitted) == 64);
     // No padding: the fields' sizes add up to the type's.
-    assert!(size_of::<Slot>() == (6 + 2 + 4 + 4) * size_of::<Word>());
+    assert!(size_of::<Slot>() == (7 + 1 + 4 + 4) * size_of::<Word>());
     assert!(size_of::<FlowCell>() == 2 * size_of::<Word>());
     assert!(size_of::<FlowSet>() == FLOW_WAYS * size_of::<FlowCell>() && align_of::<FlowSet>() == 64);
 };

@@ -47,7 +47,7 @@ pub enum Outcome {
     Contended = 18,
     /// The tables contradict each other; the daemon's log has the details.
     Fault = 19,
-    /// A request that is not what the host's TCP awaits next on an established connection: spoofed, old, or early.
+    /// A request on no established connection, or one that its connection does not await: spoofed, or old.
     Unexpected = 20,
     /// Over a limit, but the host has an earlier request of the connection in hand: the proxy answers both.
     Busy = 21,
@@ -55,11 +55,13 @@ pub enum Outcome {
     NoRoom = 22,
     /// A segment on a connection whose request the kernel has answered. Not passed on as it came.
     Closing = 23,
+    /// A request before which something else of its connection has yet to come.
+    Early = 24,
 }
 
 impl Outcome {
     /// Number of outcomes: the length of the counter map.
-    pub const COUNT: usize = 24;
+    pub const COUNT: usize = 25;
 
     /// All of them, by index.
     pub const ALL: [Self; Self::COUNT] = [
@@ -87,6 +89,7 @@ impl Outcome {
         Self::Busy,
         Self::NoRoom,
         Self::Closing,
+        Self::Early,
     ];
 
     /// The name in counters, metrics and JSON.
@@ -116,6 +119,7 @@ impl Outcome {
             Self::Busy => "busy",
             Self::NoRoom => "no_room",
             Self::Closing => "closing",
+            Self::Early => "early",
         }
     }
 }

@@ -44,7 +44,12 @@ mod user {
 
         /// Adds `amount`, wrapping.
         pub fn add(&self, amount: u64) {
-            self.0.fetch_add(amount, Ordering::AcqRel);
+            self.fetch_add(amount);
+        }
+
+        /// Adds `amount`, wrapping; returns the value before.
+        pub fn fetch_add(&self, amount: u64) -> u64 {
+            self.0.fetch_add(amount, Ordering::AcqRel)
         }
 
         /// Takes `amount` off, but not below zero.
@@ -98,6 +103,18 @@ mod kernel {
                 asm!("lock *(u64 *)({word} + 0) += {amount}",
                     word = in(reg) self.0.as_ptr(), amount = in(reg) amount);
             }
+        }
+
+        /// Adds `amount`, wrapping; returns the value before.
+        #[inline(always)]
+        pub fn fetch_add(&self, amount: u64) -> u64 {
+            let before: u64;
+            // SAFETY: the instruction reads and writes the live, aligned word behind `self`.
+            unsafe {
+                asm!("{amount} = atomic_fetch_add((u64 *)({word} + 0), {amount})",
+                    word = in(reg) self.0.as_ptr(), amount = inout(reg) amount => before);
+            }
+            before
         }
 
         /// Takes `amount` off. The kernel only takes back what it has just added, so it cannot pass zero.

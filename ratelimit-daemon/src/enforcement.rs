@@ -36,7 +36,11 @@ impl Enforcement {
             Some(kernel) => (kernel.slots().clone(), kernel.flows().clone()),
             None => (Slots::anonymous(config.kernel.max_keys)?, Flows::anonymous(1)?),
         };
-        let limiter = Limiter::new(slots, config.action == config::Action::Observe);
+        let observe = config.action == config::Action::Observe;
+        let limiter = match config.mode {
+            config::Mode::Proxy => Limiter::new(slots, observe),
+            config::Mode::Kernel => Limiter::without_proxy(slots, observe),
+        };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let expired_until = clock::unix_seconds();
         let mut enforcement = Self { kernel, limiter, flows, policy, expired_until };
@@ -81,6 +85,13 @@ impl Enforcement {
     /// The policy in force, as the proxy reads it.
     pub fn policy(&self) -> &Arc<ArcSwap<Policy>> {
         &self.policy
+    }
+
+    /// Counts what the kernel has admitted against the hours of the keys, where there is no proxy that does. To be
+    /// called more often than every second.
+    pub fn follow_kernel(&self) {
+        let now = clock::now();
+        self.policy.load().keys().for_each(|key| self.limiter.follow_kernel(key, now));
     }
 
     /// Tells the kernel program the time, and writes what it has logged to the daemon's log: rare events. To be
@@ -177,6 +188,7 @@ fn kernel_settings(config: &Config, policy: &Policy) -> KernelSettings {
             config::Action::Observe => layout::Action::Observe,
             config::Action::Reply => layout::Action::Reply,
         },
+        has_proxy: config.mode == config::Mode::Proxy,
         ratelimit_fields: config.headers.ratelimit_fields,
         late_answers: config.action == config::Action::Reply,
         ports: config.kernel.ports.clone(),

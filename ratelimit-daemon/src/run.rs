@@ -2,7 +2,7 @@
 //! and the key file, and stops by draining the proxy before the kernel program is detached.
 #![forbid(unsafe_code)]
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile};
@@ -21,6 +21,9 @@ use tracing::{error, info, warn};
 /// How often the key file and the kernel program's log are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the requests that the kernel has admitted are counted, where there is no proxy.
+const COUNT_INTERVAL: Duration = Duration::from_millis(400);
+
 /// Open files that are no client's and no upstream's: listeners, maps, logs, generously.
 const FILES_BESIDES: u64 = 256;
 
@@ -36,9 +39,14 @@ pub fn run(path: &Path) -> Result<()> {
         );
     }
     let file = KeyFile::load(&config.keys.file)?;
-    raise_open_files(config.proxy.max_connections);
     let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
-    let listeners = proxy::bind(&config)?;
+    let listeners = match config.mode {
+        Mode::Proxy => {
+            raise_open_files(config.proxy.max_connections);
+            Some(proxy::bind(&config)?)
+        }
+        Mode::Kernel => None,
+    };
     let mut enforcement = Enforcement::new(&config, policy)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -46,7 +54,13 @@ pub fn run(path: &Path) -> Result<()> {
         let signals = Signals::new()?;
         enforcement.attach(&config)?;
         let watch = KeyWatch::new(path, config);
-        serve(listeners, watch, &mut enforcement, signals).await
+        match listeners {
+            Some(listeners) => serve(listeners, watch, &mut enforcement, signals).await,
+            None => {
+                enforce(watch, &mut enforcement, signals).await;
+                Ok(())
+            }
+        }
     })?;
     if let Some(summary) = enforcement.summary()? {
         info!("the kernel found: {summary}");
@@ -87,6 +101,34 @@ impl Signals {
     }
 }
 
+/// Sees to the kernel, which enforces alone, until a signal.
+async fn enforce(mut watch: KeyWatch, enforcement: &mut Enforcement, mut signals: Signals) {
+    warn!(
+        "mode = \"kernel\": endpoint rules, anonymous clients and fields on admitted responses need the proxy and are \
+         not available"
+    );
+    info!("enforcing on ports {:?}", watch.config().kernel.ports);
+    let mut tick = tokio::time::interval(LOOK_INTERVAL);
+    let mut count = tokio::time::interval(COUNT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
+            _ = count.tick() => enforcement.follow_kernel(),
+            _ = tick.tick() => look(&mut watch, enforcement),
+        }
+    }
+    info!("stopping");
+}
+
+/// What is to be seen to every second.
+fn look(watch: &mut KeyWatch, enforcement: &mut Enforcement) {
+    enforcement.attend_to_kernel();
+    report_failure(enforcement.expire());
+    report_failure(watch.follow(enforcement));
+}
+
 /// Serves until a signal, or until the proxy ends by itself, which is an error.
 async fn serve(
     listeners: proxy::Listeners,
@@ -114,11 +156,7 @@ async fn serve(
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
-            _ = tick.tick() => {
-                enforcement.attend_to_kernel();
-                report_failure(enforcement.expire());
-                report_failure(watch.follow(enforcement));
-            }
+            _ = tick.tick() => look(&mut watch, enforcement),
             result = &mut ended => return result.map_err(|_| anyhow!("the proxy panicked"))?,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::frame::Frame;
 use crate::headers::{self, Answer};
+use crate::maps;
 use crate::packet::{Fate, Packet};
 use crate::reply::{Failure, reply};
 use crate::reset::reset;
@@ -57,7 +58,7 @@ pub(crate) fn perform<P: Packet>(
             Err(Failure::NoRoom) => match plan.before {
                 Some((cell, before)) => {
                     cell.restore(before);
-                    return (Outcome::NoRoom, Fate::Pass);
+                    return (Outcome::NoRoom, if maps::has_proxy() { Fate::Pass } else { Fate::Drop });
                 }
                 None => Fate::Drop,
             },

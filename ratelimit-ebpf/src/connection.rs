@@ -32,27 +32,36 @@ pub(crate) struct Connection {
     pub(crate) received: u64,
 }
 
+/// Why a segment is not the next one of an established connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// There is no such connection, or the segment is old or implausible.
+    Stray,
+    /// There is one, and something before the segment has not come yet.
+    Early,
+}
+
 /// The connection of `segment`, if it is established and awaits just this segment.
 #[inline(always)]
-pub(crate) fn awaiting(packet: &impl Packet, segment: &Segment<Frame>) -> Option<Connection> {
+pub(crate) fn awaiting(packet: &impl Packet, segment: &Segment<Frame>) -> Result<Connection, Miss> {
     let mut tuple = tuple(segment);
     let size = if segment.is_ipv6 { size_of::<Tuple6>() } else { size_of::<Tuple4>() };
     // SAFETY: the tuple is initialised as far as its size says.
     let socket =
         unsafe { bpf_skc_lookup_tcp(packet.as_ptr(), &raw mut tuple, size as u32, CURRENT_NETWORK, 0) };
     if socket.is_null() {
-        return None;
+        return Err(Miss::Stray);
     }
     // SAFETY: a socket that the kernel has just found, referenced until it is released below.
     let full = unsafe { bpf_skc_to_tcp_sock(socket.cast()) };
     let connection = if full.is_null() {
         // SAFETY: as above.
         let request = unsafe { bpf_skc_to_tcp_request_sock(socket.cast()) };
-        if request.is_null() { None } else { shaken(request.cast(), segment) }
+        if request.is_null() { Err(Miss::Stray) } else { shaken(request.cast(), segment) }
     } else {
         // SAFETY: as above.
         let state = unsafe { (*socket).state };
-        if state == ESTABLISHED { established(full.cast(), segment) } else { None }
+        if state == ESTABLISHED { established(full.cast(), segment) } else { Err(Miss::Stray) }
     };
     // SAFETY: as above, and not used any more.
     unsafe { bpf_sk_release(socket.cast()) };
@@ -61,29 +70,43 @@ pub(crate) fn awaiting(packet: &impl Packet, segment: &Segment<Frame>) -> Option
 
 /// A full socket.
 #[inline(always)]
-fn established(socket: *const c_void, segment: &Segment<Frame>) -> Option<Connection> {
+fn established(socket: *const c_void, segment: &Segment<Frame>) -> Result<Connection, Miss> {
     let at = maps::socket_offsets();
     let awaited = read::<u32>(socket, at.rcv_nxt);
     let (acknowledged, sent) = (read::<u32>(socket, at.snd_una), read::<u32>(socket, at.snd_nxt));
     let is_plausible = segment.acknowledged.wrapping_sub(acknowledged) <= sent.wrapping_sub(acknowledged);
-    if awaited != segment.sequence || !is_plausible {
-        return None;
+    if !is_plausible {
+        return Err(Miss::Stray);
     }
+    next(segment, awaited)?;
     let unread = awaited ^ read::<u32>(socket, at.copied_seq);
     let unsent = sent ^ read::<u32>(socket, at.write_seq);
     let under_way = unread | unsent | (sent ^ segment.acknowledged);
-    Some(Connection { under_way, received: read::<u64>(socket, at.bytes_received) })
+    Ok(Connection { under_way, received: read::<u64>(socket, at.bytes_received) })
+}
+
+/// Whether `segment` is the one that starts at the `awaited` number.
+#[inline(always)]
+fn next(segment: &Segment<Frame>, awaited: u32) -> Result<(), Miss> {
+    match segment.sequence.wrapping_sub(awaited) as i32 {
+        0 => Ok(()),
+        ahead if ahead > 0 => Err(Miss::Early),
+        _ => Err(Miss::Stray),
+    }
 }
 
 /// A connection of which the host has not yet made a full socket: the handshake is over with this segment at the
 /// latest, since it acknowledges the host's initial sequence number.
 #[inline(always)]
-fn shaken(request: *const c_void, segment: &Segment<Frame>) -> Option<Connection> {
+fn shaken(request: *const c_void, segment: &Segment<Frame>) -> Result<Connection, Miss> {
     let at = maps::socket_offsets();
     let awaited = read::<u32>(request, at.rcv_isn).wrapping_add(1);
     let sent = read::<u32>(request, at.snt_isn).wrapping_add(1);
-    let is_next = awaited == segment.sequence && sent == segment.acknowledged;
-    is_next.then_some(Connection { under_way: 0, received: 0 })
+    if sent != segment.acknowledged {
+        return Err(Miss::Stray);
+    }
+    next(segment, awaited)?;
+    Ok(Connection { under_way: 0, received: 0 })
 }
 
 /// Reads a field of one of the kernel's own structures.

@@ -1,9 +1,9 @@
 //! The verdict on one request.
 
 use crate::act::{Act, Reply};
-use crate::connection::{self, Connection};
+use crate::connection::{self, Connection, Miss};
 use crate::frame::Frame;
-use crate::maps::{FLOWS, KEYS, SLOTS, action, flow_sets, secret};
+use crate::maps::{FLOWS, KEYS, SLOTS, action, flow_sets, has_proxy, secret};
 use crate::packet::Packet;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use ratelimit_common::flow::{Credit, FlowState, Recorded, set_index};
@@ -76,7 +76,10 @@ pub(crate) fn judge<'a>(
             return Err(Outcome::Retransmit);
         }
     }
-    let connection = connection::awaiting(packet, segment).ok_or(Outcome::Unexpected)?;
+    let connection = connection::awaiting(packet, segment).map_err(|miss| match miss {
+        Miss::Stray => Outcome::Unexpected,
+        Miss::Early => Outcome::Early,
+    })?;
     let request = Request { slot, slot_index, burst, place, known, segment, connection };
     request.judge()
 }
@@ -103,23 +106,48 @@ impl<'a> Request<'a, '_> {
         if let Decision::Wait(_) = self.burst.decide(self.slot.bucket.load(), now) {
             return self.refuse(Outcome::RefusedBurst);
         }
-        let cell = self.place.cell(self.known).ok_or(Outcome::FlowFull)?;
-        match self.burst.charge(&self.slot.bucket, now) {
+        // Where there is no proxy, this count is the hour's: it is taken before anybody else can take the last of it.
+        if self.slot.admitted.fetch_add(1) >= self.slot.hour_ceiling.load() {
+            self.slot.admitted.subtract(1);
+            return self.refuse(Outcome::RefusedBlocked);
+        }
+        let charged = self.charge();
+        if charged.is_err() {
+            self.slot.admitted.subtract(1);
+        }
+        charged.map(|()| (Outcome::Admitted, Act::Pass))
+    }
+
+    /// Takes a token and leaves word of it on the connection.
+    #[inline(always)]
+    fn charge(&self) -> Result<(), Outcome> {
+        let cell = self.place.cell(self.known);
+        if cell.is_none() && has_proxy() {
+            return Err(Outcome::FlowFull);
+        }
+        match self.burst.charge(&self.slot.bucket, self.place.now) {
             Charge::Taken => {}
-            // Another processor was faster: what it has left is for the proxy to see.
+            // Another processor was faster: whoever is asked next sees what it has left.
             Charge::Wait(_) | Charge::Contended => return Err(Outcome::Contended),
         }
-        if let Err(outcome) = self.record(cell, Credit::Paid) {
+        // Without a cell a repetition will be charged again. Better than a request that is not charged at all.
+        let Some(cell) = cell else { return Ok(()) };
+        let recorded = self.record(cell, Credit::Paid);
+        if recorded.is_err() {
             self.burst.refund(&self.slot.bucket);
-            return Err(outcome);
         }
-        self.slot.admitted.add(1);
-        Ok((Outcome::Admitted, Act::Pass))
+        recorded
     }
 
     #[inline(always)]
     fn record(&self, cell: &FlowCell, credit: Credit) -> Result<(), Outcome> {
-        match cell.record(self.segment.sequence, self.segment.len, self.slot_index, credit) {
+        let Segment { sequence, len, acknowledged, .. } = *self.segment;
+        let recorded = if has_proxy() {
+            cell.record(sequence, len, self.slot_index, credit)
+        } else {
+            cell.record_unproxied(sequence, len, acknowledged)
+        };
+        match recorded {
             Recorded::Yes => Ok(()),
             Recorded::Seen => Err(Outcome::Retransmit),
             Recorded::NoRoom => Err(Outcome::FlowFull),
@@ -136,26 +164,37 @@ impl<'a> Request<'a, '_> {
             self.slot.observed.add(1);
             return Ok((Outcome::Observed, Act::Pass));
         }
+        if action() == Action::Drop as u32 {
+            // Nothing is answered, so nothing can be overtaken.
+            self.count_refusal(outcome);
+            return Ok((outcome, Act::Drop));
+        }
         // Read after the socket: the proxy says that it has something in hand before it takes it.
         let known = self.known.map(|cell| (cell, cell.state()));
         let is_first = self.connection.received == 0;
-        let is_idle = known.is_some_and(|(_, state)| state.is_idle());
+        let is_idle = match known {
+            Some((_, state)) if has_proxy() => state.is_idle(),
+            Some((_, state)) => state.has_answer(self.segment.acknowledged),
+            None => !has_proxy(),
+        };
         if self.connection.under_way != 0 || !(is_first || is_idle) {
             return Err(Outcome::Busy);
         }
         let act = self.refusal(known)?;
-        let is_blocked = outcome as u32 == Outcome::RefusedBlocked as u32;
-        let counter = if is_blocked { &self.slot.refused_blocked } else { &self.slot.refused_burst };
-        counter.add(1);
+        self.count_refusal(outcome);
         Ok((outcome, act))
     }
 
-    /// What the configuration says is done about a refused request.
+    #[inline(always)]
+    fn count_refusal(&self, outcome: Outcome) {
+        let is_blocked = outcome as u32 == Outcome::RefusedBlocked as u32;
+        let counter = if is_blocked { &self.slot.refused_blocked } else { &self.slot.refused_burst };
+        counter.add(1);
+    }
+
+    /// What the configuration says is answered to a refused request.
     #[inline(always)]
     fn refusal(&self, known: Option<(&'a FlowCell, FlowState)>) -> Result<Act<'a>, Outcome> {
-        if action() == Action::Drop as u32 {
-            return Ok(Act::Drop);
-        }
         if action() == Action::Reset as u32 {
             return Ok(Act::Reset);
         }

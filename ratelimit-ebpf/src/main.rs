@@ -106,7 +106,18 @@ fn of_rest<'a>(segment: &Segment<Frame>, skip: Outcome) -> (Outcome, Act<'a>) {
     {
         return (Outcome::Closing, closing::follow(segment, &place, cell));
     }
-    (skip, Act::Pass)
+    (skip, if must_wait(skip) { Act::Drop } else { Act::Pass })
+}
+
+/// True if a request that was not judged for the reason `skip` must not reach the host. Where there is no proxy to
+/// judge it in the kernel's place, it is dropped: TCP sends it again, when what stood in the way may be over.
+#[inline(always)]
+fn must_wait(skip: Outcome) -> bool {
+    let may_be_over = matches!(
+        skip,
+        Outcome::Early | Outcome::Busy | Outcome::Contended | Outcome::FlowFull | Outcome::NoRoom
+    );
+    may_be_over && !maps::has_proxy()
 }
 
 #[cfg(not(test))]

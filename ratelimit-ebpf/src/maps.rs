@@ -43,6 +43,8 @@ static SETTINGS: Settings = Settings {
     action: 0,
     flow_sets: 1,
     has_items: 0,
+    has_proxy: 0,
+    reserved: 0,
     tc_answers: 0,
     socket: SocketOffsets {
         rcv_nxt: 0,
@@ -101,6 +103,12 @@ pub(crate) fn action() -> u32 {
 #[inline(always)]
 pub(crate) fn has_items() -> bool {
     loaded!(SETTINGS.has_items) != 0
+}
+
+/// Whether a proxy judges what is left to it; else the API server itself gets it.
+#[inline(always)]
+pub(crate) fn has_proxy() -> bool {
+    loaded!(SETTINGS.has_proxy) != 0
 }
 
 /// Whether the TC program answers where a frame has no room for the answer.

@@ -66,9 +66,14 @@ fn write(text: &mut Scratch, slot: &Slot, burst: Burst, now: u64, has_body: bool
         Decision::Wait(wait) => wait,
         Decision::Admit(_) => 0,
     };
-    let retry_after = text.forget(seconds(blocked_until.saturating_sub(now).max(bucket_wait)));
+    let leaves = slot.hour_reset_ns.load();
+    let hour_reset = if leaves > now { leaves - now } else { HOUR_SECONDS * SECOND_NS };
+    // Where there is no proxy, the hour is what the kernel itself has counted.
+    let unused = slot.hour_ceiling.load().saturating_sub(slot.admitted.load());
+    let hour_wait = if unused == 0 { hour_reset } else { blocked_until.saturating_sub(now) };
+    let retry_after = text.forget(seconds(hour_wait.max(bucket_wait)));
     let hour = slot.hour.load();
-    let (limit, remaining) = (hour >> 32, hour & 0xffff_ffff);
+    let (limit, remaining) = (hour >> 32, unused.min(hour & 0xffff_ffff));
     let unix = now + maps::unix_offset();
     let reset = (unix + retry_after * SECOND_NS).div_ceil(SECOND_NS);
     answer::status_line(text);
@@ -81,9 +86,7 @@ fn write(text: &mut Scratch, slot: &Slot, burst: Burst, now: u64, has_body: bool
             remaining: burst.tokens(word, now),
             reset: seconds(burst.next_token_ns(word, now)),
         };
-        let leaves = slot.hour_reset_ns.load();
-        let window = HOUR_SECONDS;
-        let reset = if leaves > now { seconds(leaves - now) } else { window };
+        let (window, reset) = (HOUR_SECONDS, seconds(hour_reset));
         answer::item_fields(text, &[burst, Item { name: "hour", quota: limit, window, remaining, reset }]);
     }
     answer::retry_after_field(text, retry_after);

@@ -8,7 +8,7 @@ use crate::{build, command};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const PORT: u16 = 8080;
 
 const UPSTREAM: SocketAddr = localhost(9000);
+/// Where the API server listens if there is no proxy: on all addresses of both versions of IP.
+const EVERYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
 const SEEN: SocketAddr = localhost(9001);
 
 /// Ample on a busy machine. Loading the kernel program takes a quarter of a second.
@@ -36,11 +38,22 @@ pub struct Deployment {
     pub lab: Lab,
 }
 
+/// Who enforces the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The kernel and a proxy.
+    Proxy,
+    /// The kernel alone; clients find the API server itself.
+    Kernel,
+}
+
 /// What to deploy.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     /// The path of this crate's executable, which is the API server as well.
     pub xtask: &'a Path,
+    /// Who enforces.
+    pub mode: Mode,
     /// `action` of the configuration.
     pub action: &'a str,
     /// More of the configuration file: whole tables.
@@ -62,12 +75,16 @@ impl Deployment {
         for (name, tier) in plan.keys {
             keys.insert((*name).to_owned(), add_key(&program, &config, name, tier)?);
         }
-        let (listen, seen) = (UPSTREAM.to_string(), SEEN.to_string());
+        let (listen, serves) = match plan.mode {
+            Mode::Proxy => (UPSTREAM, "serving on"),
+            Mode::Kernel => (EVERYWHERE, "enforcing on"),
+        };
+        let (listen, seen) = (listen.to_string(), SEEN.to_string());
         let mut api = lab.start("api", plan.xtask, &["api-server", "--listen", &listen, "--seen", &seen])?;
         api.wait_until(START_LIMIT, |api| Ok(api.log().contains("serving")))?;
         let mut daemon = lab.start("ratelimitd", &program, &["run", "--config", text(&config)?])?;
         // The last thing that a start does, after the kernel program is attached.
-        daemon.wait_until(START_LIMIT, |daemon| Ok(daemon.log().contains("serving on")))?;
+        daemon.wait_until(START_LIMIT, |daemon| Ok(daemon.log().contains(serves)))?;
         Ok(Self { daemon, program, config, _api: api, keys, lab })
     }
 
@@ -139,8 +156,13 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
     let (v4, v6) = (lab.host_v4(PORT), lab.host_v6(PORT));
     let keys = lab.directory().join("keys.toml");
     let mut config = format!("action = {:?}\n", plan.action);
-    write!(config, "[proxy]\nlisten = [\"{v4}\", \"{v6}\"]\nupstream = \"{UPSTREAM}\"\n")?;
-    write!(config, "[kernel]\ninterfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}", plan.tables)?;
+    match plan.mode {
+        Mode::Proxy => {
+            write!(config, "[proxy]\nlisten = [\"{v4}\", \"{v6}\"]\nupstream = \"{UPSTREAM}\"\n[kernel]\n")?;
+        }
+        Mode::Kernel => write!(config, "mode = \"kernel\"\n[kernel]\nports = [{PORT}]\n")?,
+    }
+    write!(config, "interfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}", plan.tables)?;
     let path = lab.directory().join("ratelimitd.toml");
     std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
@@ -157,5 +179,5 @@ fn text(path: &Path) -> Result<&str> {
 }
 
 const fn localhost(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }

@@ -25,13 +25,13 @@ pub struct Tally {
     pub sent: u64,
     /// Answered by the API.
     pub admitted: u64,
-    /// Refused by the kernel: the connection was reset.
-    pub reset: u64,
-    /// Refused by the proxy: 429.
-    pub refused: u64,
+    /// Refused by the kernel: a 429 without a date, or a reset connection.
+    pub by_kernel: u64,
+    /// Refused by the proxy: a 429 with a date.
+    pub by_proxy: u64,
     /// Everything else, which there should be none of.
     pub other: BTreeMap<String, u64>,
-    /// The proxy's first refusal.
+    /// The first 429.
     pub refusal: Option<Answer>,
     /// From sending to the answer, for admitted requests.
     pub latencies: Vec<Duration>,
@@ -54,11 +54,14 @@ impl Tally {
         let mut refused = false;
         match outcome {
             Outcome::Reset => {
-                self.reset += 1;
+                self.by_kernel += 1;
                 refused = true;
             }
             Outcome::Answered(answer) if answer.status == 429 => {
-                self.refused += 1;
+                // The kernel writes no date.
+                let by =
+                    if answer.header("date").is_none() { &mut self.by_kernel } else { &mut self.by_proxy };
+                *by += 1;
                 refused = true;
                 self.refusal.get_or_insert(answer);
             }
@@ -94,8 +97,8 @@ impl Tally {
     pub fn merge(&mut self, other: Self) {
         self.sent += other.sent;
         self.admitted += other.admitted;
-        self.reset += other.reset;
-        self.refused += other.refused;
+        self.by_kernel += other.by_kernel;
+        self.by_proxy += other.by_proxy;
         for (what, count) in other.other {
             *self.other.entry(what).or_default() += count;
         }
@@ -172,6 +175,6 @@ mod tests {
         assert_eq!(tally.allowed(LIMITS), 100..=101);
         tally.record(after(start, 1_201), after(start, 1_202), Outcome::Reset);
         assert_eq!(tally.allowed(LIMITS), 102..=102);
-        assert_eq!((tally.sent, tally.admitted, tally.reset), (112, 110, 2));
+        assert_eq!((tally.sent, tally.admitted, tally.by_kernel), (112, 110, 2));
     }
 }

@@ -1,7 +1,7 @@
 //! `ratelimitd check`: would the daemon take these files?
 
 use super::print;
-use crate::config::{Config, Kernel};
+use crate::config::{Config, Kernel, Mode};
 use crate::keys::KeyFile;
 use crate::policy::Policy;
 use anyhow::Result;
@@ -20,11 +20,13 @@ Prints every problem with its file and line, and exits with 2 if there is one.";
 pub(super) fn check(path: &Path) -> Result<()> {
     let config = Config::load(path)?;
     let keys = keys(&config)?;
+    let (listen, upstreams) = match config.mode {
+        Mode::Proxy => (list(&config.proxy.listen), list(&config.proxy.upstreams)),
+        Mode::Kernel => ("nothing: the kernel enforces alone".to_owned(), "the host itself".to_owned()),
+    };
     print(&format!(
-        "{}: ok\n  listens on  {}\n  upstream    {}\n  kernel      {}\n  tiers       {}\n  keys        {keys}\n",
+        "{}: ok\n  listens on  {listen}\n  upstream    {upstreams}\n  kernel      {}\n  tiers       {}\n  keys        {keys}\n",
         path.display(),
-        list(&config.proxy.listen),
-        list(&config.proxy.upstreams),
         kernel(&config.kernel),
         list(config.tiers.keys()),
     ))

@@ -1,7 +1,8 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
 use super::{
-    Action, Attach, Bulk, Config, Headers, Kernel, Keys, Missing, anonymous, forwarding, health, proxy, rules,
+    Action, Attach, Bulk, Config, Headers, Kernel, Keys, Missing, Mode, anonymous, forwarding, health, proxy,
+    rules,
 };
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
@@ -20,6 +21,7 @@ const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
+const MODES: &[(&str, Mode)] = &[("proxy", Mode::Proxy), ("kernel", Mode::Kernel)];
 const ACTIONS: &[(&str, Action)] = &[
     ("reply", Action::Reply),
     ("reset", Action::Reset),
@@ -47,9 +49,16 @@ const OTHER_FIELDS: &[HeaderName] = &[
 
 pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refused> {
     let action = top.or("action", Action::Reply, |field| field.one_of(ACTIONS));
-    let proxy = top.section("proxy", proxy::decode);
+    let mode = top.or("mode", Mode::Proxy, |field| field.one_of(MODES));
+    let proxy = top.section("proxy", |section| match mode {
+        Mode::Proxy => proxy::decode(section),
+        Mode::Kernel => Ok(proxy::decode_unused(section)),
+    });
     let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
-    let kernel = top.section("kernel", |section| kernel(section, listen));
+    let kernel = top.section("kernel", |section| match mode {
+        Mode::Proxy => Ok(kernel(section, listen)),
+        Mode::Kernel => kernel_alone(section),
+    });
     let health = top.section("health", health::decode);
     let forwarding = top.section("forwarding", forwarding::decode);
     let keys = top.section("keys", |section| keys(section, directory));
@@ -62,11 +71,12 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     let tiers = tiers(top, &rules);
     let anonymous = top.section("anonymous", |section| anonymous::decode(section, keys.missing, &tiers));
     Ok(Config {
+        mode,
         action,
         proxy: proxy?,
         health,
         forwarding,
-        kernel,
+        kernel: kernel?,
         keys,
         anonymous: anonymous?,
         headers,
@@ -91,6 +101,31 @@ fn kernel(section: &Section<'_>, listen: Option<&[SocketAddr]>) -> Kernel {
             .optional("ports", |field| ports(field, listened.as_deref(), !interfaces.is_empty()))
             .unwrap_or_else(|| listened.clone().unwrap_or_default()),
         interfaces,
+        ..kernel_settings(section)
+    }
+}
+
+/// The section `kernel` where the kernel enforces alone.
+fn kernel_alone(section: &Section<'_>) -> Result<Kernel, Refused> {
+    let interfaces = section.required(
+        "interfaces",
+        "those on which clients come, such as [\"eth0\"]",
+        |field| match field.each_once(|item| item.parsed(interface_name))?.as_slice() {
+            [] => Err(field.refuse("empty; with mode = \"kernel\" nobody else enforces the limits")),
+            interfaces => Ok(interfaces.to_vec()),
+        },
+    );
+    let ports =
+        section.required("ports", "the API server's, such as [8080]", |field| ports(field, None, true));
+    let rest = kernel_settings(section);
+    Ok(Kernel { interfaces: interfaces?, ports: ports?, ..rest })
+}
+
+/// What has a default whoever enforces.
+fn kernel_settings(section: &Section<'_>) -> Kernel {
+    Kernel {
+        interfaces: Vec::new(),
+        ports: Vec::new(),
         attach: section.or("attach", Attach::Auto, |field| field.one_of(ATTACHES)),
         max_keys: section.or("max_keys", 65_536, |field| field.whole(1..=FlowState::MAX_SLOTS)),
         max_flows: section.or("max_flows", 65_536, |field| field.whole(FLOWS)).next_power_of_two(),

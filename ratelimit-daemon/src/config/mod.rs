@@ -28,9 +28,11 @@ use std::path::{Path, PathBuf};
 /// Everything that the configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Who enforces the limits.
+    pub mode: Mode,
     /// What happens to a request over its limits.
     pub action: Action,
-    /// The listener and the upstream.
+    /// The listener and the upstream; neither in [`Mode::Kernel`].
     pub proxy: Proxy,
     /// How upstreams are looked at.
     pub health: Health,
@@ -62,6 +64,15 @@ impl Config {
 /// Relative paths in a configuration file start where the file is.
 fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
+}
+
+/// Who enforces the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The kernel the bursts, and a proxy before the API server all of them.
+    Proxy,
+    /// The kernel alone, bursts and hours, on the API server's own ports.
+    Kernel,
 }
 
 /// What happens to a request over its limits.
@@ -106,7 +117,7 @@ pub enum Missing {
 pub struct Kernel {
     /// Interfaces to attach to; none: the proxy enforces alone.
     pub interfaces: Vec<String>,
-    /// TCP ports that are judged, each of them one of the listener's.
+    /// TCP ports that are judged, each of them one of the listener's if there is one.
     pub ports: Vec<u16>,
     /// How to attach.
     pub attach: Attach,

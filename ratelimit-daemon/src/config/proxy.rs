@@ -44,18 +44,34 @@ pub struct Proxy {
     pub drain_timeout: Duration,
 }
 
+/// The section as it is where there is a proxy.
 pub(super) fn decode(section: &Section<'_>) -> Result<Proxy, Refused> {
     let listen = section.required("listen", "one address or more, such as [\"0.0.0.0:8080\"]", listen);
     let addresses = listen.as_deref().unwrap_or_default();
     let upstreams = section.required("upstream", "the API server's host:port, such as \"127.0.0.1:9000\"", {
         |field| upstreams(field, addresses)
     });
+    let rest = settings(section);
+    Ok(Proxy { listen: listen?, upstreams: upstreams?, ..rest })
+}
+
+/// The section as it may stay where there is none: it is checked, and nobody listens.
+pub(super) fn decode_unused(section: &Section<'_>) -> Proxy {
+    let listen = section.or("listen", Vec::new(), listen);
+    section.or("upstream", Vec::new(), |field| upstreams(field, &listen));
+    settings(section)
+}
+
+/// Everything that has a default.
+fn settings(section: &Section<'_>) -> Proxy {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let seconds = |name, default| {
         let seconds = section.or(name, default, |field| field.whole(SECONDS));
         Duration::from_secs(seconds.into())
     };
-    Ok(Proxy {
+    Proxy {
+        listen: Vec::new(),
+        upstreams: Vec::new(),
         workers: section
             .optional("workers", |field| field.whole(WORKERS))
             .map_or(cores, |count| count as usize),
@@ -71,9 +87,7 @@ pub(super) fn decode(section: &Section<'_>) -> Result<Proxy, Refused> {
         response_timeout: seconds("response_timeout_seconds", 30),
         tunnel_timeout: seconds("tunnel_timeout_seconds", 3_600),
         drain_timeout: seconds("drain_timeout_seconds", 10),
-        listen: listen?,
-        upstreams: upstreams?,
-    })
+    }
 }
 
 fn listen(field: &Field<'_>) -> Result<Vec<SocketAddr>, Refused> {

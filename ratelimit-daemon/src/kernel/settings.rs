@@ -19,6 +19,8 @@ pub struct KernelSettings {
     pub bearer: bool,
     /// What to do with a request over its limits.
     pub action: Action,
+    /// Whether a proxy judges what the kernel leaves; else the API server itself gets it.
+    pub has_proxy: bool,
     /// Whether its 429 has the IETF draft's fields.
     pub ratelimit_fields: bool,
     /// Whether a second program, behind XDP, writes the 429s for which a driver's buffers have no room.
@@ -52,6 +54,8 @@ impl KernelSettings {
             fields,
             action: self.action as u32,
             flow_sets,
+            has_proxy: self.has_proxy.into(),
+            reserved: 0,
             has_items: self.ratelimit_fields.into(),
             tc_answers: self.late_answers.into(),
             socket: socket_offsets()?,

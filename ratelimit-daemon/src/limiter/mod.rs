@@ -8,6 +8,7 @@
 mod standing;
 #[cfg(test)]
 mod tests;
+mod unproxied;
 
 pub use standing::{RuleStanding, Standing, WindowStanding};
 
@@ -27,6 +28,8 @@ pub const HOUR_SECONDS: u32 = ratelimit_common::HOUR_SECONDS as u32;
 #[derive(Debug, Default)]
 pub struct Usage {
     account: Account,
+    /// How many of the requests that the kernel admitted are in the account, where there is no proxy.
+    followed: AtomicU64,
     /// Requests that the proxy admitted, whoever charged them.
     pub admitted: AtomicU64,
     /// Requests that the proxy refused because the bucket was empty.
@@ -108,12 +111,13 @@ pub struct Judgement {
 pub struct Limiter {
     slots: Slots,
     observe: bool,
+    has_proxy: bool,
 }
 
 impl Limiter {
     /// A limiter over `slots`; with `observe` it refuses nothing and counts what it would have refused.
     pub fn new(slots: Slots, observe: bool) -> Self {
-        Self { slots, observe }
+        Self { slots, observe, has_proxy: true }
     }
 
     /// Judges one request of `key` at `now`, to which `rules` apply. `credit` is what the kernel left on the
@@ -218,6 +222,10 @@ impl Limiter {
         let mut windows = key.usage.account.lock();
         slot.set_burst(Burst::per_minute(key.limits.burst_per_minute));
         publish(key, everywhere, slot, &mut windows, now);
+        // The proxy counts the hour, so nothing that the kernel counts ends it.
+        slot.hour_ceiling.store(if self.has_proxy { u64::MAX } else { 0 });
+        drop(windows);
+        self.follow_kernel(key, now);
     }
 
     /// Empties the slot of a key that is gone, for the next.
@@ -225,7 +233,7 @@ impl Limiter {
         if let Some(slot) = self.slots.get(slot) {
             let words = [&slot.interval_ns, &slot.depth_ns, &slot.bucket, &slot.blocked_until_ns];
             let counts = [&slot.hour, &slot.hour_reset_ns, &slot.admitted, &slot.refused_burst];
-            let rest = [&slot.refused_blocked, &slot.observed];
+            let rest = [&slot.refused_blocked, &slot.observed, &slot.hour_ceiling];
             words.into_iter().chain(counts).chain(rest).for_each(|word| word.store(0));
         }
     }

@@ -52,6 +52,7 @@ impl Host {
                 header: "X-API-Key".into(),
                 bearer: true,
                 action,
+                has_proxy: true,
                 ratelimit_fields: true,
                 late_answers: false,
                 ports: vec![PORT, 443],
@@ -74,6 +75,7 @@ impl Host {
 
     pub(crate) fn add_key(&mut self, key: &str, slot: u32, burst: u32) {
         self.slot(slot).set_burst(Burst::per_minute(burst));
+        self.slot(slot).hour_ceiling.store(u64::MAX);
         self.kernel.insert_key(hash_bytes(SECRET, key.as_bytes()), slot).expect("room for a key");
     }
 

@@ -2,7 +2,7 @@
 
 use super::figures::{Spread, thousands};
 use super::plot::{self, Bar};
-use crate::deployment::{Deployment, PORT, Plan};
+use crate::deployment::{Deployment, Mode, PORT, Plan};
 use crate::lab::Process;
 use crate::load::Load;
 use crate::{build, command, interrupt};
@@ -133,7 +133,13 @@ fn others(rounds: usize, seconds: u64, is_kept: bool) -> Result<String> {
 impl Bed {
     fn set_up() -> Result<Self> {
         let xtask = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-        let deployment = Deployment::start(&Plan { xtask: &xtask, action: "reset", tables: "", keys: &[] })?;
+        let deployment = Deployment::start(&Plan {
+            xtask: &xtask,
+            mode: Mode::Proxy,
+            action: "reset",
+            tables: "",
+            keys: &[],
+        })?;
         let lab = &deployment.lab;
         let directory = lab.directory().display();
         let config = format!(

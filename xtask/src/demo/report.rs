@@ -41,9 +41,9 @@ pub(super) fn print(rows: &[Row<'_>], counted: &BTreeMap<String, u64>) {
         "key", "tier", "sent", "admitted", "saw", "kernel", "by proxy", "allow"
     );
     for row in rows {
-        let Tally { sent, admitted, reset, refused, .. } = row.tally;
+        let Tally { sent, admitted, by_kernel, by_proxy, .. } = row.tally;
         println!(
-            "  {:<12} {:<13} {sent:>7} {admitted:>9} {:>8} {reset:>10} {refused:>9} {:>12}",
+            "  {:<12} {:<13} {sent:>7} {admitted:>9} {:>8} {by_kernel:>10} {by_proxy:>9} {:>12}",
             row.key,
             row.tier,
             row.seen,
@@ -62,10 +62,10 @@ fn span(allowed: &RangeInclusive<u64>) -> String {
 /// What differs, in words.
 pub(super) fn faults(rows: &[Row<'_>], counted: &BTreeMap<String, u64>) -> Vec<String> {
     let mut faults: Vec<_> = rows.iter().flat_map(faults_of).collect();
-    let resets: u64 = rows.iter().map(|row| row.tally.reset).sum();
+    let told: u64 = rows.iter().map(|row| row.tally.by_kernel).sum();
     let refused: u64 = KERNEL_REFUSALS.iter().filter_map(|name| counted.get(*name)).sum();
-    if resets != refused {
-        faults.push(format!("  clients saw {resets} resets, the kernel counted {refused} refusals"));
+    if told != refused {
+        faults.push(format!("  clients saw {told} refusals of the kernel, it counted {refused}"));
     }
     faults
 }

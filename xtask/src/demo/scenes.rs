@@ -89,29 +89,29 @@ fn load<'a>(demo: &'a Demo, key: &str, connections: usize, until: Until) -> Resu
 }
 
 fn summary(key: &str, tally: &Tally) {
-    let Tally { sent, admitted, reset, refused, .. } = tally;
+    let Tally { sent, admitted, by_kernel, by_proxy, .. } = tally;
     println!(
-        "  {key}: {sent} sent, {admitted} admitted, {reset} refused by the kernel, {refused} by the proxy"
+        "  {key}: {sent} sent, {admitted} admitted, {by_kernel} refused by the kernel, {by_proxy} by the proxy"
     );
 }
 
 fn refusals(demo: &mut Demo) -> Result<()> {
     title(
-        "Over the burst, as a client sees the kernel's refusal: a reset, before the TCP stack saw the request",
+        "Over the burst, the kernel's 429: made by XDP, before the TCP stack saw the request (it has no Date)",
     )?;
     let key = demo.deployment.key("acme")?.to_owned();
     let fields = [("X-API-Key", key.as_str())];
     let server = demo.deployment.lab.host_v4(PORT);
     let asked = Asked { server, method: "GET", path: SHORT_PAGE, fields: &fields };
-    let before = demo.tallies.get("acme").map_or(0, |tally| tally.reset);
-    let resets = |demo: &Demo| demo.tallies.get("acme").map_or(0, |tally| tally.reset) - before;
+    let before = demo.tallies.get("acme").map_or(0, |tally| tally.by_kernel);
+    let answers = |demo: &Demo| demo.tallies.get("acme").map_or(0, |tally| tally.by_kernel) - before;
     for _ in 0..TRIES {
         curl::counted(demo, "acme", asked)?;
-        if resets(demo) > 0 {
+        if answers(demo) > 0 {
             break;
         }
     }
-    demo.expect(resets(demo) > 0, || "acme: no reset, though the bucket was empty".into());
+    demo.expect(answers(demo) > 0, || "acme: no 429 of the kernel, though the bucket was empty".into());
 
     title("The same bucket where the kernel can't judge (the key is in a later segment): the proxy's 429")?;
     let wait = (0..TRIES).find_map(|_| split(demo, "acme", &key).transpose()).transpose()?;

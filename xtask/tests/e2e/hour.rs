@@ -53,7 +53,7 @@ fn the_request_over_the_hour_is_refused_in_all_the_words_of_the_guide() -> Resul
         ensure!(again.status == 429 && tokens(&again)? >= before, "{before} tokens before {again:?}");
     }
     let refused = send(&deployment, deployment.lab.host_v6(PORT), "key", 10, |_| false)?;
-    assert_eq!(refused.reset, 10, "{refused:?}");
+    assert_eq!(refused.by_kernel, 10, "{refused:?}");
     assert_eq!(deployment.seen()?.get("key"), Some(&20));
     let counted = deployment.stop()?;
     assert_eq!(counted.get("refused_blocked"), Some(&10), "{counted:?}");
@@ -66,7 +66,7 @@ fn a_higher_limit_lifts_the_refusal_and_a_lower_one_brings_it_back() -> Result<(
     let deployment = deploy("reset", &tier("small", 20, 6_000), &[("key", "small")])?;
     let server = deployment.lab.host_v4(PORT);
     let tally = send(&deployment, server, "key", 25, |_| false)?;
-    assert_eq!((tally.admitted, tally.reset + tally.refused), (20, 5), "{:?}", tally.other);
+    assert_eq!((tally.admitted, tally.by_kernel + tally.by_proxy), (20, 5), "{:?}", tally.other);
 
     deployment.change_keys(&["set", "key", "--requests-per-hour", "40"])?;
     let mut admitted = 20;

@@ -15,7 +15,7 @@ fn kernel_and_proxy_empty_one_bucket() -> Result<()> {
     let mut tally = send(&deployment, deployment.lab.host_v4(PORT), "key", 40, |number| number % 2 == 0)?;
     tally.merge(send(&deployment, deployment.lab.host_v6(PORT), "key", 40, |number| number % 2 == 0)?);
     assert!(tally.other.is_empty(), "{:?}", tally.other);
-    assert!(tally.reset > 0 && tally.refused > 0, "both should have refused: {tally:?}");
+    assert!(tally.by_kernel > 0 && tally.by_proxy > 0, "both should have refused: {tally:?}");
     let allowed = tally.allowed(limits);
     assert!(allowed.contains(&tally.admitted), "{} admitted, {allowed:?} allowed", tally.admitted);
     assert_eq!(deployment.seen()?.get("key"), Some(&tally.admitted));
@@ -28,10 +28,10 @@ fn an_hour_is_an_hour_whoever_refuses() -> Result<()> {
     let mut tally = send(&deployment, deployment.lab.host_v4(PORT), "key", 40, |number| number % 3 == 0)?;
     tally.merge(send(&deployment, deployment.lab.host_v6(PORT), "key", 40, |number| number % 3 == 0)?);
     assert!(tally.other.is_empty(), "{:?}", tally.other);
-    assert_eq!((tally.admitted, tally.reset + tally.refused), (25, 55));
+    assert_eq!((tally.admitted, tally.by_kernel + tally.by_proxy), (25, 55));
     assert_eq!(deployment.seen()?.get("key"), Some(&25));
     let counted = deployment.stop()?;
-    assert_eq!(counted.get("refused_blocked").copied().unwrap_or_default(), tally.reset);
+    assert_eq!(counted.get("refused_blocked").copied().unwrap_or_default(), tally.by_kernel);
     Ok(())
 }
 
@@ -40,9 +40,9 @@ fn an_empty_bucket_is_its_keys_own() -> Result<()> {
     let deployment = deploy("reset", "", &[("greedy", "professional"), ("modest", "professional")])?;
     let server = deployment.lab.host_v4(PORT);
     let greedy = send(&deployment, server, "greedy", 150, |_| false)?;
-    assert!(greedy.reset > 0, "{greedy:?}");
+    assert!(greedy.by_kernel > 0, "{greedy:?}");
     let modest = send(&deployment, server, "modest", 100, |number| number % 2 == 0)?;
-    assert_eq!((modest.admitted, modest.reset, modest.refused), (100, 0, 0));
+    assert_eq!((modest.admitted, modest.by_kernel, modest.by_proxy), (100, 0, 0));
     Ok(())
 }
 

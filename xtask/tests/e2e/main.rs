@@ -15,6 +15,7 @@ mod heads;
 mod host;
 mod hour;
 mod keep_alive;
+mod kernel_mode;
 mod keys;
 mod lifecycle;
 mod limits;
@@ -31,7 +32,7 @@ use anyhow::{Result, bail};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use xtask::client::{Answer, Client, Outcome, Request};
-use xtask::deployment::{Deployment, Plan};
+use xtask::deployment::{Deployment, Mode, Plan};
 use xtask::tally::Tally;
 
 const PATH: &str = "/courses?per_page=1";
@@ -40,7 +41,11 @@ const PATH: &str = "/courses?per_page=1";
 const SOON: Duration = Duration::from_secs(30);
 
 fn deploy(action: &str, tables: &str, keys: &[(&str, &str)]) -> Result<Deployment> {
-    Deployment::start(&Plan { xtask: env!("CARGO_BIN_EXE_xtask").as_ref(), action, tables, keys })
+    deploy_in(Mode::Proxy, action, tables, keys)
+}
+
+fn deploy_in(mode: Mode, action: &str, tables: &str, keys: &[(&str, &str)]) -> Result<Deployment> {
+    Deployment::start(&Plan { xtask: env!("CARGO_BIN_EXE_xtask").as_ref(), mode, action, tables, keys })
 }
 
 /// A tier of this name, as the configuration has it.
