@@ -9,6 +9,7 @@ use crate::document::{Problem, Problems};
 use crate::keys::{Entry, KeyFile};
 use crate::limiter::Usage;
 use crate::rules::{Router, Rule, Rules};
+use ratelimit_common::SECOND_NS;
 use ratelimit_common::hash::Secret;
 use ratelimit_common::limit::Burst;
 use sha2::{Digest, Sha256};
@@ -245,6 +246,15 @@ impl Policy {
         let (start, end) =
             (self.expiring.partition_point(is_before(from)), self.expiring.partition_point(is_before(to)));
         self.expiring.iter().take(end).skip(start)
+    }
+
+    /// Gives up memory of keys whose requests no longer count. To be called about once a second: each time it looks
+    /// at another part of the keys, and at all of them in ten minutes.
+    pub fn tidy(&self, now: u64) {
+        const PARTS: usize = 600;
+        let size = self.keys.len().div_ceil(PARTS);
+        let part = (now / SECOND_NS) as usize % PARTS;
+        self.keys.iter().skip(part * size).take(size).for_each(|key| key.usage.tidy(now));
     }
 
     /// The secret under which [`Key::siphash`] is.

@@ -2,6 +2,7 @@
 //! and the key file, and stops by draining the proxy before the kernel program is detached.
 #![forbid(unsafe_code)]
 
+use crate::clock;
 use crate::config::{Config, Mode};
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
@@ -125,6 +126,7 @@ async fn enforce(mut watch: KeyWatch, enforcement: &mut Enforcement, mut signals
 /// What is to be seen to every second.
 fn look(watch: &mut KeyWatch, enforcement: &mut Enforcement) {
     enforcement.attend_to_kernel();
+    enforcement.policy().load().tidy(clock::now());
     report_failure(enforcement.expire());
     report_failure(watch.follow(enforcement));
 }

@@ -89,6 +89,12 @@ impl KeyFile {
         format::load(path)
     }
 
+    /// What a file at `path` with these `entries` would say; no two of them may have a name or a hash in common.
+    #[doc(hidden)]
+    pub fn of(path: &Path, secret: Secret, entries: Vec<Entry>) -> Self {
+        Self { path: path.to_owned(), secret, entries }
+    }
+
     /// A file without keys, to be saved at `path`, with a secret of its own.
     fn new(path: &Path) -> Result<Self> {
         let draw = || getrandom::u64().context("cannot draw a secret: the system has no random numbers");

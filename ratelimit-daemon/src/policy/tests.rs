@@ -1,5 +1,7 @@
 use super::*;
 use crate::keys::{PlainKey, update};
+use crate::limiter::Limiter;
+use crate::slots::Slots;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -178,4 +180,18 @@ fn keys_expire_in_their_order() {
     let next = site.build(Some(&policy)).unwrap();
     let changes = next.changes(&policy);
     assert_eq!((changes.changed.len(), changes.added.len(), changes.removed.len()), (1, 0, 0));
+}
+
+#[test]
+fn what_no_longer_counts_takes_no_memory() {
+    let site = Site::new(&["a", "b"]);
+    let policy = site.build(None).unwrap();
+    let limiter = Limiter::new(Slots::anonymous(MAX_KEYS).unwrap(), false);
+    let used = || policy.keys().map(|key| key.usage.heap_bytes()).collect::<Vec<_>>();
+    policy.keys().for_each(|key| drop(limiter.judge(key, &[], None, SECOND_NS)));
+    let tidy = |seconds: std::ops::Range<u64>| seconds.for_each(|second| policy.tidy(second * SECOND_NS));
+    tidy(1_000..1_600);
+    assert!(used().iter().all(|bytes| *bytes > 0), "{:?}", used());
+    tidy(3_602..4_202);
+    assert_eq!(used(), [0, 0]);
 }
