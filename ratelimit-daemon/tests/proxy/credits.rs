@@ -136,3 +136,18 @@ fn a_request_that_the_hour_refuses_gives_its_token_back() {
     assert_eq!(client.get("/", key).status, 429);
     assert_eq!(tokens(&host, key), 97);
 }
+
+#[test]
+fn a_request_that_a_rule_refuses_gives_its_token_back() {
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let mut client = host.client();
+    for _ in 0..10 {
+        assert_eq!(client.ask("POST", "/courses/7/export", PROFESSIONAL).status, 200);
+    }
+    charge_as_the_kernel(&host, &client, PROFESSIONAL, 0);
+    let refusal = client.ask("POST", "/courses/7/export", PROFESSIONAL);
+    assert_eq!((refusal.status, refusal.left_of("burst")), (429, 90));
+    // The next request finds no credit, and pays for itself.
+    assert_eq!(client.get("/", PROFESSIONAL).left_of("burst"), 89);
+}

@@ -13,6 +13,20 @@ fn assert_has_rate_fields(response: &Response) {
         assert!(response.spells(name), "{name} in {response:?}");
         assert_eq!(response.all(name).len(), 1, "{name} in {response:?}");
     }
+    assert_eq!(items(response, "RateLimit-Policy", ["q", "w"]), items(response, "RateLimit", ["r", "t"]));
+}
+
+/// The limits that a structured field (RFC 9651) lists by their names, each with these two numbers.
+fn items(response: &Response, field: &str, numbers: [&str; 2]) -> Vec<String> {
+    let list: sfv::List = sfv::Parser::new(response.field(field)).parse().expect("a list");
+    let item = |entry: &sfv::ListEntry| {
+        let sfv::ListEntry::Item(item) = entry else { panic!("{entry:?} in {response:?}") };
+        let names: Vec<_> = item.params.keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, numbers, "{response:?}");
+        assert!(item.params.values().all(|value| value.as_integer().is_some()), "{response:?}");
+        item.bare_item.as_string().expect("a string").as_str().to_owned()
+    };
+    list.iter().map(item).collect()
 }
 
 #[test]
@@ -35,6 +49,15 @@ fn a_success_tells_how_the_limits_stand() {
     assert!(response.field("RateLimit").starts_with(r#""burst";r=99;t=1, "hour";r=999;t=36"#));
     assert!(response.all("Retry-After").is_empty());
     assert_eq!(host.get("/", PROFESSIONAL).number("X-RateLimit-Remaining"), 998);
+}
+
+#[test]
+fn an_endpoints_rule_is_one_more_item() {
+    let origin = Origin::echo_path();
+    let host = Host::start(origin.address);
+    let response = host.get("/search/x", PROFESSIONAL);
+    assert_has_rate_fields(&response);
+    assert_eq!(items(&response, "RateLimit", ["r", "t"]), ["burst", "hour", "search"]);
 }
 
 #[test]

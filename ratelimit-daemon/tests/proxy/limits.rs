@@ -6,7 +6,7 @@ use crate::origin::Origin;
 use ratelimit_daemon::config::Action;
 use std::sync::Barrier;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[test]
 fn connections_share_a_bucket_without_a_token_too_many() {
@@ -65,6 +65,36 @@ fn connections_share_all_limits_without_a_request_too_many() {
     assert_eq!(origin.heads().len(), 500, "what is refused does not reach the upstream");
     let sought = origin.heads().iter().filter(|head| head.path() == "/search/x").count();
     assert_eq!(sought as u64, searches);
+}
+
+/// On the real clock; over thousands of histories on a virtual one: `limiter::tests`.
+#[test]
+fn who_waits_as_long_as_it_was_told_is_admitted() {
+    let origin = Origin::echo_path();
+    let host = Host::with(origin.address, |config| {
+        let slow = config.tiers.get_mut("slow").expect("the tier");
+        (slow.burst_per_minute, slow.requests_per_hour) = (60, 1_000);
+        let search = config.rules.rules.iter_mut().find(|rule| rule.name == "search").expect("the rule");
+        (search.limit, search.window_seconds) = (2, 1);
+    });
+    let refused = |client: &mut Client, path| {
+        let answers = std::iter::repeat_with(|| client.get(path, KEY));
+        answers.take(200).find(|answer| answer.status == 429).expect("a refusal")
+    };
+    let mut client = host.client();
+    for _ in 0..3 {
+        let refusal = refused(&mut client, "/search/x");
+        let wait = refusal.number("Retry-After");
+        assert!((1..=2).contains(&wait) && refusal.left_of("search") == 0, "{refusal:?}");
+        thread::sleep(Duration::from_secs(wait));
+        assert_eq!(client.get("/search/x", KEY).status, 200);
+    }
+    for _ in 0..3 {
+        let refusal = refused(&mut client, "/");
+        assert_eq!((refusal.number("Retry-After"), refusal.left_of("burst")), (1, 0));
+        thread::sleep(Duration::from_secs(1));
+        assert_eq!(client.get("/", KEY).status, 200);
+    }
 }
 
 #[test]
