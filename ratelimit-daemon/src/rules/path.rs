@@ -17,7 +17,7 @@ const ENCODED_SLASH: u8 = 0;
 const ENCODED_DOT: u8 = 1;
 
 /// A path that can be read in several ways may have so many bytes,
-const MOST_BYTES: usize = 2 << 10;
+const MOST_BYTES: usize = 8 << 10;
 
 /// and so many readings. That is more than anybody sends in good faith, and bounds the time that reading takes.
 const MOST_READINGS: usize = 32;

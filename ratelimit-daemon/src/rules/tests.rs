@@ -121,7 +121,7 @@ fn what_depends_on_who_looks_first_is_looked_at_by_all() {
 #[test]
 fn what_nobody_sends_in_good_faith_is_refused() {
     let router = Router::new(&Rules::built_in(), None);
-    let long = format!("/{}/../courses/7/export", "a".repeat(3_000));
+    let long = format!("/{}/../courses/7/export", "a".repeat(9_000));
     let many = "/a%2F..\\b;c%2f../%2e%2e//..\\;d/..%2Fe%5C..;f/%2e.//g";
     for target in ["/courses/7/export#x", "/courses/7/export%00", "/courses/7/export%2500", &long, many] {
         assert_eq!(matching(&router, "POST", target), Err(BadTarget), "{target}");
