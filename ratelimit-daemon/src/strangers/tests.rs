@@ -3,6 +3,8 @@ use crate::limiter::Verdict;
 use proptest::prelude::*;
 use ratelimit_common::SECOND_NS;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 fn limits(requests_per_hour: u32, burst_per_minute: u32) -> Limits {
     Limits { requests_per_hour, burst_per_minute, rules: Arc::default() }
@@ -88,6 +90,30 @@ fn a_sweep_forgets_who_has_nothing_left_and_nobody_else() {
     assert_eq!(strangers.len(), 50);
     (0..SWEEPS).for_each(|_| strangers.sweep(3_702 * SECOND_NS));
     assert!(strangers.is_empty());
+}
+
+/// Threads that find, judge and forget at once, all within a second: nobody can have a second bucket.
+#[test]
+fn threads_do_not_forget_what_others_charge() {
+    let strangers = Strangers::new("anonymous", 4, false).unwrap();
+    let limits = limits(1_000, 5);
+    let admitted: Vec<_> = (0..12).map(|_| AtomicU32::new(0)).collect();
+    thread::scope(|scope| {
+        for start in 0..4 {
+            let (strangers, limits, admitted) = (&strangers, &limits, &admitted);
+            scope.spawn(move || {
+                for step in 0..20_000 {
+                    let number = (start * 3 + step) % 12;
+                    let is_admitted = ask(strangers, address(number as u8), limits, SECOND_NS) == Some(true);
+                    admitted[number].fetch_add(is_admitted.into(), Ordering::Relaxed);
+                    strangers.sweep(SECOND_NS);
+                }
+            });
+        }
+    });
+    let mut counts: Vec<_> = admitted.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 5]);
 }
 
 /// One request: the address that it is from, and how much time has passed since the last.

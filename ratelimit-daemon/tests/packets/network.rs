@@ -71,6 +71,16 @@ fn what_is_not_a_request_segment_is_skipped_by_its_reason() {
         ("an IP length beyond the frame", changed(16, 0x40), Outcome::Malformed),
         ("a bare ACK", Frame { payload: Vec::new(), ..good() }.bytes(), Outcome::NoPayload),
         ("TLS", Frame::new([0x16, 3, 1, 2, 0, 1, 0, 1]).bytes(), Outcome::NotRequest),
+        (
+            "PROXY protocol 1",
+            Frame::new(announced(b"PROXY TCP4 192.0.2.1 192.0.2.9 5 80\r\n")).bytes(),
+            Outcome::NotRequest,
+        ),
+        (
+            "PROXY protocol 2",
+            Frame::new(announced(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\0")).bytes(),
+            Outcome::NotRequest,
+        ),
         ("HTTP/2", Frame::new("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").bytes(), Outcome::NotRequest),
     ];
     for (what, frame, outcome) in cases {
@@ -120,4 +130,9 @@ fn a_frame_cut_anywhere_is_passed_and_charges_nobody() {
         }
     }
     assert_eq!(host.charged(), 0);
+}
+
+/// A load balancer's header and the client's request in one segment.
+fn announced(header: &[u8]) -> Vec<u8> {
+    [header, &request(57, &format!("X-API-Key: {KEY}"))].concat()
 }

@@ -91,6 +91,10 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
     ("3: no version", get!("GET /\r\nHost: api\r\n")),
     ("2.3: a version that is none", get!("GET / HTTP/1.10\r\nHost: api\r\n")),
     ("2.3: a version that is not spoken", get!("GET / HTTP/2.0\r\nHost: api\r\n")),
+    (
+        "RFC 9113, 3.4: another version's preface",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n",
+    ),
     ("3.1: a method that is no token", get!("GE(T / HTTP/1.1\r\nHost: api\r\n")),
     ("3.2: a relative target", get!("GET smuggled HTTP/1.1\r\nHost: api\r\n")),
     ("RFC 9110, 4.2.4: a name before the host", get!("GET http://api@evil/ HTTP/1.1\r\nHost: api\r\n")),

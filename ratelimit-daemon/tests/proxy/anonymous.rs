@@ -124,6 +124,26 @@ fn a_full_room_turns_newcomers_away_and_refills_nobody() {
 }
 
 #[test]
+fn another_limit_of_their_tier_takes_effect_at_once_and_forgets_nothing() {
+    let origin = Origin::echo_path();
+    let host = host(&origin, 100);
+    let mut client = host.client();
+    let mut ask = || {
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.read()
+    };
+    assert_eq!(ask().number("X-RateLimit-Remaining"), 999);
+    host.change_tiers(|tiers| tiers.get_mut("slow").expect("the tier").requests_per_hour = 3);
+    assert_eq!(ask().number("X-RateLimit-Remaining"), 1);
+    assert_eq!(ask().number("X-RateLimit-Remaining"), 0);
+    assert_eq!(ask().status, 429);
+    host.change_tiers(|_| {});
+    let response = ask();
+    // Its bucket is empty as well.
+    assert_eq!((response.status, response.number("X-RateLimit-Remaining")), (429, 997));
+}
+
+#[test]
 fn what_cannot_be_forwarded_takes_no_room() {
     let origin = Origin::echo_path();
     let host = host(&origin, 1);

@@ -168,6 +168,46 @@ fn a_client_that_goes_away_takes_its_request_along() {
     assert!(news.recv().expect("news"));
 }
 
+/// However its body is framed, an upload that breaks off must not look complete.
+#[test]
+fn a_client_that_goes_away_in_its_upload_leaves_it_unfinished() {
+    let (ended, news) = channel();
+    let origin = Origin::start(move |_, stream| {
+        let mut body = String::new();
+        // Reset or closed.
+        let _ = stream.read_to_string(&mut body);
+        ended.send(body).expect("sent");
+        false
+    });
+    let host = Host::start(origin.address);
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: {PROFESSIONAL}\r\n");
+    for body in ["Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        let mut client = host.client();
+        client.send(format!("{head}{body}").as_bytes());
+        drop(client);
+        let body = news.recv().expect("news");
+        assert!(["half", "4\r\nhalf\r\n", ""].contains(&body.as_str()), "{body:?}");
+    }
+}
+
+/// An upstream that goes on sending to nobody is cut off, and its connection not used again.
+#[test]
+fn a_client_that_goes_away_in_its_download_ends_it() {
+    let (ended, news) = channel();
+    let origin = Origin::start(move |_, stream| {
+        assert!(reply(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        while reply(stream, "4\r\nmore\r\n") {}
+        ended.send(()).expect("sent");
+        false
+    });
+    let host = Host::start(origin.address);
+    let mut client = host.client();
+    client.send(get("/", PROFESSIONAL).as_bytes());
+    assert_eq!(client.read_head().status, 200);
+    drop(client);
+    news.recv().expect("news");
+}
+
 #[test]
 fn both_families_are_served_on_one_port() {
     let origin = Origin::echo_path();

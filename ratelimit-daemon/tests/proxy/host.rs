@@ -7,7 +7,7 @@ use ratelimit_daemon::config::{Config, Missing};
 use ratelimit_daemon::flows::Flows;
 use ratelimit_daemon::keys::{self, KeyFile, PlainKey};
 use ratelimit_daemon::limiter::Limiter;
-use ratelimit_daemon::policy::{Key, Policy};
+use ratelimit_daemon::policy::{Key, Policy, Tiers};
 use ratelimit_daemon::proxy::{self, Shared};
 use ratelimit_daemon::slots::Slots;
 use std::fs;
@@ -44,6 +44,7 @@ pub(crate) struct Host {
     pub(crate) flows: Flows,
     pub(crate) limiter: Limiter,
     policy: Arc<ArcSwap<Policy>>,
+    config: Arc<Config>,
     stop: watch::Sender<bool>,
     proxy: Option<JoinHandle<anyhow::Result<()>>>,
     _directory: TempDir,
@@ -68,14 +69,15 @@ impl Host {
         let listeners = proxy::bind(&config).expect("bound");
         let address = listeners.addresses()[0];
         let (stop, stopped) = watch::channel(false);
+        let config = Arc::new(config);
         let shared = Shared {
             policy: policy.clone(),
             limiter: limiter.clone(),
             flows: flows.clone(),
-            config: Arc::new(config),
+            config: config.clone(),
         };
         let proxy = Some(thread::spawn(move || proxy::serve(listeners, shared, stopped)));
-        Self { address, slots, flows, limiter, policy, stop, proxy, _directory: directory }
+        Self { address, slots, flows, limiter, policy, config, stop, proxy, _directory: directory }
     }
 
     /// A new connection to the proxy.
@@ -91,6 +93,16 @@ impl Host {
     /// The key as it is judged.
     pub(crate) fn key(&self, key: &str) -> Arc<Key> {
         self.policy.load().authenticate(key.as_bytes()).expect("a key").clone()
+    }
+
+    /// Puts other tiers in force, as a reload does.
+    pub(crate) fn change_tiers(&self, change: impl FnOnce(&mut Tiers)) {
+        let mut tiers = self.config.tiers.clone();
+        change(&mut tiers);
+        let file = KeyFile::load(&self.config.keys.file).expect("the key file");
+        let before = self.policy.load_full();
+        let policy = Policy::build(&tiers, &self.config.rules, &file, Some(&before), 16).expect("a policy");
+        self.policy.store(Arc::new(policy));
     }
 
     /// Tells the proxy to stop.

@@ -3,8 +3,9 @@
 use crate::client::Response;
 use crate::host::{Host, PROFESSIONAL, eventually};
 use crate::origin::{Origin, reply};
+use socket2::{Domain, Socket, Type};
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -27,6 +28,18 @@ fn without_an_upstream_it_is_502() {
     let mut client = host.client();
     assert_is(&client.get("/", PROFESSIONAL), 502, "upstream_unavailable", 999);
     assert_is(&client.get("/", PROFESSIONAL), 502, "upstream_unavailable", 998);
+}
+
+/// A listener whose queue is full: whoever connects is not answered.
+#[test]
+fn an_upstream_that_takes_no_connection_is_504() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bound");
+    socket.listen(0).expect("listening");
+    let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+    let _waiting = TcpStream::connect(address).expect("the one that the queue takes");
+    let host = Host::with(address, |config| config.proxy.connect_timeout = Duration::from_millis(50));
+    assert_is(&host.get("/", PROFESSIONAL), 504, "upstream_timeout", 999);
 }
 
 #[test]
