@@ -96,7 +96,8 @@ pub(super) async fn exchange(
     let is_quiet = link.input.is_empty();
     match delivered {
         Ok(begun) if begun.is_upgraded => {
-            tunnel(side, &mut link, request).await;
+            // Boxed: few connections ever need this, and none should be larger for it.
+            Box::pin(tunnel(side, &mut link, request)).await;
             Outcome::Done(After::Close)
         }
         Ok(begun) => {

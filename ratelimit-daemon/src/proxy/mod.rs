@@ -51,6 +51,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::thread;
 use tokio::sync::watch;
+use tracing::error;
 use worker::{Common, Worker};
 
 /// What every worker works with.
@@ -75,7 +76,10 @@ pub fn serve(listeners: Listeners, shared: Shared, shutdown: watch::Receiver<boo
         let (shared, common, shutdown) = (shared.clone(), common.clone(), shutdown.clone());
         let thread = thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || Worker::run(&shared, &common, listeners, shutdown))
+            .spawn(move || {
+                Worker::run(&shared, &common, listeners, shutdown)
+                    .inspect_err(|error| error!("a proxy thread failed; the others end too: {error:#}"))
+            })
             .context("cannot start a proxy thread; allow the service more threads")?;
         threads.push(thread);
     }
