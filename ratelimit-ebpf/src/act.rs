@@ -58,7 +58,9 @@ pub(crate) fn perform<P: Packet>(
             Err(Failure::NoRoom) => match plan.before {
                 Some((cell, before)) => {
                     cell.restore(before);
-                    return (Outcome::NoRoom, if maps::has_proxy() { Fate::Pass } else { Fate::Drop });
+                    // Where nobody else can say it, the client is told by a reset.
+                    let fate = if maps::has_proxy() { Fate::Pass } else { returned(reset(packet, segment)) };
+                    return (Outcome::NoRoom, fate);
                 }
                 None => Fate::Drop,
             },

@@ -3,8 +3,9 @@
 //!
 //! The client has read the end of the stream behind its 429; the host knows of nothing yet. So the next segment
 //! without payload becomes a reset for the host, at exactly the number that it awaits (RFC 5961, section 3.2). What
-//! else the client sends (the rest of a body, its own end) is acknowledged here, so that it need not repeat it. A
-//! repetition of the refused request is answered again, and not charged: the first answer was lost.
+//! else the client sends (the rest of a body, its own end) is acknowledged here, so that it need not repeat it. But
+//! as long as the client has not acknowledged the answer, whatever it sends is answered with it again, and not
+//! charged: the answer may be lost, and a client that knew all of its request received would wait for it in vain.
 
 use crate::act::{Act, Reply};
 use crate::frame::Frame;
@@ -26,7 +27,7 @@ pub(crate) fn follow<'a>(segment: &Segment<Frame>, place: &Place<'a>, cell: &'a 
         cell.forget(place.flow);
         return Act::EndHost(state.sequence());
     }
-    if segment.len > 0 && segment.sequence == state.sequence() {
+    if segment.len > 0 && !state.has_refusal(segment.acknowledged) {
         return match SLOTS.get(state.slot()) {
             Some(slot) => Act::Reply(Reply { slot, now: place.now, before: None }),
             None => Act::Drop,
@@ -50,7 +51,7 @@ pub(crate) fn unanswered<'a>(packet: &impl Packet) -> Option<(Segment<Frame>, Ac
     let segment = parse(packet.frame(), || packet.extent(), maps::is_guarded).ok()?;
     let place = Place::of(&segment)?;
     let state = place.find()?.state();
-    if !state.is_refused() || segment.len == 0 || segment.sequence != state.sequence() {
+    if !state.is_refused() || segment.len == 0 || state.has_refusal(segment.acknowledged) {
         return None;
     }
     let slot = SLOTS.get(state.slot())?;

@@ -203,7 +203,8 @@ impl<'a> Request<'a, '_> {
             Some(known) => known,
             None => (self.place.cell(None).ok_or(Outcome::FlowFull)?, FlowState::from_word(0)),
         };
-        if !before.0.refuse(before.1, self.segment.sequence, self.slot_index) {
+        let Segment { sequence, acknowledged, .. } = *self.segment;
+        if !before.0.refuse(before.1, sequence, self.slot_index, acknowledged) {
             return Err(Outcome::Busy);
         }
         Ok(Act::Reply(Reply { slot: self.slot, now: self.place.now, before: Some(before) }))

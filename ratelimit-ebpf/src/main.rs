@@ -1,8 +1,8 @@
 //! The kernel's programs: judge each request before the TCP stack sees it, and answer those that are refused.
 //!
-//! `ratelimit` does all of it as an XDP program. `answer` stands behind it at the entrance of the TCP stack (TC),
-//! and writes the answers for which a driver's buffers have no room. `ratelimit_tc` does all of it there, for
-//! interfaces that take no XDP program.
+//! `ratelimit` does all of it as an XDP program in the driver. `answer` stands behind it at the entrance of the TCP
+//! stack (TC), and writes the answers for which a driver's buffers have no room. `ratelimit_generic` is the first one
+//! without the second, for generic XDP. `ratelimit_tc` does all of it at TC, for interfaces that take no XDP program.
 //!
 //! Ethernet -> IP -> TCP to a guarded port -> a request's head -> its key -> the key's slot -> the connection ->
 //! the verdict. What can't be judged here is passed on and counted by its reason; the proxy decides it.
@@ -30,14 +30,19 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::error;
 use frame::Frame;
 use judge::Place;
-use packet::{Fate, Packet};
+use packet::{Fate, Generic, Native, Packet};
 use ratelimit_common::http::{MAX_KEY, MAX_SCAN, request_key};
 use ratelimit_common::outcome::Outcome;
 use ratelimit_common::packet::{Segment, Source, parse};
 
 #[xdp(frags)]
 pub fn ratelimit(ctx: XdpContext) -> u32 {
-    run(&ctx)
+    run(&Native(ctx))
+}
+
+#[xdp(frags)]
+pub fn ratelimit_generic(ctx: XdpContext) -> u32 {
+    run(&Generic(ctx))
 }
 
 #[classifier]

@@ -6,8 +6,8 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-    bpf_xdp_store_bytes,
+    bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use core::ffi::c_void;
@@ -51,49 +51,100 @@ pub(crate) trait Packet: EbpfContext {
     fn finish(&self, fate: Fate) -> Self::Answer;
 }
 
-impl Packet for XdpContext {
-    const MAY_LACK_CHECKSUM: bool = false;
+/// An XDP program's packet, with a TC program behind it.
+pub(crate) struct Native(pub(crate) XdpContext);
 
-    type Answer = u32;
+/// An XDP program's packet without: after generic XDP, TC may get a packet without its link layer's header.
+pub(crate) struct Generic(pub(crate) XdpContext);
 
-    #[inline(always)]
-    fn has_relief() -> bool {
-        maps::tc_answers()
-    }
-
-    #[inline(always)]
-    fn frame(&self) -> Frame {
-        Frame::new(self.data(), self.data_end())
-    }
-
-    #[inline(always)]
-    fn extent(&self) -> usize {
-        // SAFETY: a helper on the program's own context.
-        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
-    }
-
-    #[inline(always)]
-    fn resize(&self, len: usize) -> bool {
-        let growth = len as i32 - self.frame().len() as i32;
-        // SAFETY: the helper checks the length; callers take a new frame.
-        unsafe { bpf_xdp_adjust_tail(self.ctx, growth) == 0 }
-    }
-
-    #[inline(always)]
-    fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool {
-        // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
-        unsafe { bpf_xdp_store_bytes(self.ctx, offset as u32, bytes.cast_mut().cast::<c_void>(), len) == 0 }
-    }
-
-    #[inline(always)]
-    fn finish(&self, fate: Fate) -> u32 {
-        match fate {
-            Fate::Pass => XDP_PASS,
-            Fate::Drop => XDP_DROP,
-            Fate::Return => XDP_TX,
+/// Both are the same but for that.
+macro_rules! xdp_packet {
+    ($name:ident, $has_relief:expr) => {
+        impl EbpfContext for $name {
+            #[inline(always)]
+            fn as_ptr(&self) -> *mut c_void {
+                self.0.as_ptr()
+            }
         }
-    }
+
+        impl Packet for $name {
+            const MAY_LACK_CHECKSUM: bool = false;
+
+            type Answer = u32;
+
+            #[inline(always)]
+            fn has_relief() -> bool {
+                $has_relief
+            }
+
+            #[inline(always)]
+            fn frame(&self) -> Frame {
+                Frame::new(self.0.data(), self.0.data_end())
+            }
+
+            #[inline(always)]
+            fn extent(&self) -> usize {
+                // SAFETY: a helper on the program's own context.
+                unsafe { bpf_xdp_get_buff_len(self.0.ctx) as usize }
+            }
+
+            #[inline(always)]
+            fn resize(&self, len: usize) -> bool {
+                resize_xdp(&self.0, len as i32 - self.extent() as i32)
+            }
+
+            #[inline(always)]
+            fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool {
+                let bytes = bytes.cast_mut().cast::<c_void>();
+                // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
+                unsafe { bpf_xdp_store_bytes(self.0.ctx, offset as u32, bytes, len) == 0 }
+            }
+
+            #[inline(always)]
+            fn finish(&self, fate: Fate) -> u32 {
+                match fate {
+                    Fate::Pass => XDP_PASS,
+                    Fate::Drop => XDP_DROP,
+                    Fate::Return => XDP_TX,
+                }
+            }
+        }
+    };
 }
+
+xdp_packet!(Native, maps::tc_answers());
+xdp_packet!(Generic, false);
+
+/// Makes the packet longer by `growth`, which may be negative: at its end, or where the driver has left no room
+/// there, at its beginning.
+#[inline(always)]
+fn resize_xdp(ctx: &XdpContext, growth: i32) -> bool {
+    // SAFETY: the helper checks the length; callers take a new frame.
+    if unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) == 0 } {
+        return true;
+    }
+    // SAFETY: as above.
+    if growth <= 0 || unsafe { bpf_xdp_adjust_head(ctx.ctx, -growth) != 0 } {
+        return false;
+    }
+    // The headers stand behind the new room, and have to stand before it.
+    let frame = Frame::new(ctx.data(), ctx.data_end());
+    let old = frame.after(Frame::settle(growth as usize));
+    let moved = old.place::<Headers>(0).zip(frame.place::<Headers>(0));
+    let Some((from, to)) = moved else {
+        // SAFETY: as above. What was just added can be taken away.
+        unsafe { bpf_xdp_adjust_head(ctx.ctx, growth) };
+        return false;
+    };
+    // SAFETY: both are inside the packet, which this program alone has; all is read before any is written.
+    let headers = unsafe { from.read_unaligned() };
+    // SAFETY: as above.
+    unsafe { to.write_unaligned(headers) };
+    true
+}
+
+/// Room for the longest headers that are answered: Ethernet with two tags, IPv6, TCP with a time stamp.
+type Headers = [u64; 12];
 
 impl Packet for TcContext {
     const MAY_LACK_CHECKSUM: bool = true;

@@ -9,7 +9,7 @@ use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-#[xdp]
+#[xdp(frags)]
 fn pass(_: XdpContext) -> u32 {
     XDP_PASS
 }

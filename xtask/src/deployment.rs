@@ -56,6 +56,8 @@ pub struct Plan<'a> {
     pub mode: Mode,
     /// `action` of the configuration.
     pub action: &'a str,
+    /// How the kernel program is attached: `attach` of the configuration.
+    pub attach: &'a str,
     /// More of the configuration file: whole tables.
     pub tables: &'a str,
     /// Each key's name and tier.
@@ -162,7 +164,11 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
         }
         Mode::Kernel => write!(config, "mode = \"kernel\"\n[kernel]\nports = [{PORT}]\n")?,
     }
-    write!(config, "interfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}", plan.tables)?;
+    write!(
+        config,
+        "attach = {:?}\ninterfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}",
+        plan.attach, plan.tables
+    )?;
     let path = lab.directory().join("ratelimitd.toml");
     std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

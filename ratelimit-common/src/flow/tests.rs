@@ -67,11 +67,12 @@ fn a_refused_connection_takes_and_gives_nothing_and_is_forgotten_when_it_is_over
     let set = FlowSet::default();
     let cell = set.claim(9 << 40, SECOND_NS).expect("free");
     cell.set_idle(true);
-    assert!(cell.refuse(cell.state(), 500, 3) && cell.state().is_refused());
+    assert!(cell.refuse(cell.state(), 500, 3, 7_000) && cell.state().is_refused());
     cell.set_idle(false);
     assert_eq!(cell.record(900, 5, 3, Credit::Paid), Recorded::NoRoom);
     assert_eq!((cell.take(3), cell.release(9 << 40).word()), (None, 0));
     assert_eq!((cell.state().sequence(), cell.state().slot()), (500, 3));
+    assert!(!cell.state().has_refusal(7_000) && (7_016..8_000).all(|ack| cell.state().has_refusal(ack)));
     assert!(cell.close() && !cell.close() && cell.state().is_refused());
     let later = (REFUSED_SECONDS + 2) * SECOND_NS;
     assert!(set.claim(8 << 40, later).is_some_and(|other| other.state().word() == 0));
@@ -86,7 +87,7 @@ fn a_request_on_its_way_keeps_a_connection_from_being_idle() {
     assert!(cell.state().is_idle());
     let seen = cell.state();
     cell.record(100, 50, 7, Credit::Paid);
-    assert!(!cell.state().is_idle() && !cell.refuse(seen, 150, 7));
+    assert!(!cell.state().is_idle() && !cell.refuse(seen, 150, 7, 0));
     cell.take(7);
     assert!(cell.state().is_idle());
     cell.set_idle(false);

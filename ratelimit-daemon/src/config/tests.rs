@@ -126,6 +126,7 @@ fn every_setting_is_taken_over() {
         rules: Arc::default(),
     };
     let expected = Config {
+        mode: Mode::Proxy,
         action: Action::Observe,
         proxy: Proxy {
             listen: vec!["10.0.0.1:80".parse().unwrap()],

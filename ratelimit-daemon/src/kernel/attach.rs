@@ -1,10 +1,10 @@
 //! Attaching the programs to interfaces, each in the best way that it allows.
 
-use super::{Kernel, program, why_refused, xdp};
+use super::{Kernel, program, why_refused};
 use anyhow::{Context, Result, anyhow, bail};
 use aya::Ebpf;
 use aya::programs::tc::qdisc_add_clsact;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, XdpMode};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use std::fmt::{self, Display};
 use tracing::warn;
 
@@ -37,7 +37,7 @@ impl Kernel {
             match attach(&mut self.ebpf, interface, *mode) {
                 Ok(()) => {
                     refusals.iter().for_each(|refusal| warn!("{refusal:#}; attached as {mode} instead"));
-                    if *mode != Mode::Tc && self.late_answers {
+                    if *mode == Mode::Native && self.late_answers {
                         attach_classifier(&mut self.ebpf, "answer", interface)
                             .with_context(|| format!("cannot attach to {interface} by TC, behind XDP"))?;
                     }
@@ -61,12 +61,16 @@ fn is_unknown_interface(error: &anyhow::Error) -> bool {
 }
 
 fn attach(ebpf: &mut Ebpf, interface: &str, mode: Mode) -> Result<()> {
-    let mode = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Generic => XdpMode::Skb,
+    let (name, mode) = match mode {
+        Mode::Native => ("ratelimit", XdpMode::Driver),
+        Mode::Generic => ("ratelimit_generic", XdpMode::Skb),
         Mode::Tc => return attach_classifier(ebpf, "ratelimit_tc", interface),
     };
-    Ok(xdp(ebpf)?.attach(interface, mode).map(drop)?)
+    let program: &mut Xdp = program(ebpf, name)?.try_into()?;
+    if program.fd().is_err() {
+        program.load().map_err(why_refused)?;
+    }
+    Ok(program.attach(interface, mode).map(drop)?)
 }
 
 fn attach_classifier(ebpf: &mut Ebpf, name: &str, interface: &str) -> Result<()> {

@@ -137,6 +137,7 @@ impl Bed {
             xtask: &xtask,
             mode: Mode::Proxy,
             action: "reset",
+            attach: "auto",
             tables: "",
             keys: &[],
         })?;

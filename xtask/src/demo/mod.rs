@@ -67,7 +67,14 @@ impl Demo {
     fn open() -> Result<Self> {
         // Not by its name: a build since may have put another file there.
         let xtask = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-        let plan = Plan { xtask: &xtask, mode: Mode::Proxy, action: "reply", tables: TABLES, keys: &KEYS };
+        let plan = Plan {
+            xtask: &xtask,
+            mode: Mode::Proxy,
+            action: "reply",
+            attach: "auto",
+            tables: TABLES,
+            keys: &KEYS,
+        };
         let deployment = Deployment::start(&plan)?;
         let lab = &deployment.lab;
         println!("client {} ---- API host {}", lab.client.name(), lab.host.name());

@@ -69,7 +69,7 @@ impl Lab {
             bail!("{} is missing: run `cargo xtask build`", pass.display());
         }
         let (number, object) = (self.client.name(), pass.display());
-        namespace::ip(&["-n", number], &format!("link set dev {WIRE} xdp obj {object} sec xdp"))
+        namespace::ip(&["-n", number], &format!("link set dev {WIRE} xdp obj {object} sec xdp.frags"))
             .with_context(|| format!("cannot attach the object {} of {:?}", object, build::OBJECTS))
     }
 

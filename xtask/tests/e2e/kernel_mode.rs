@@ -1,14 +1,18 @@
 //! The kernel alone, before an API server that knows nothing of it.
 
 use crate::segments::{Connection, get};
-use crate::{ask, deploy_in, eventually, number, send, tier};
+use crate::{ask, eventually, number, plan, send, tier};
 use anyhow::{Context, Result, ensure};
 use xtask::client::{Outcome, Request};
-use xtask::deployment::{Mode, PORT};
+use xtask::deployment::{Deployment, Mode, PORT, Plan};
+
+fn alone(tables: &str, keys: &[(&str, &str)]) -> Result<Deployment> {
+    Deployment::start(&Plan { mode: Mode::Kernel, tables, keys, ..plan() })
+}
 
 #[test]
 fn bursts_are_enforced_at_arrival() -> Result<()> {
-    let mut deployment = deploy_in(Mode::Kernel, "reply", &tier("small", 1_000, 20), &[("key", "small")])?;
+    let mut deployment = alone(&tier("small", 1_000, 20), &[("key", "small")])?;
     let mut tally = send(&deployment, deployment.lab.host_v4(PORT), "key", 60, |_| false)?;
     tally.merge(send(&deployment, deployment.lab.host_v6(PORT), "key", 60, |_| false)?);
     ensure!(tally.other.is_empty(), "{:?}", tally.other);
@@ -24,7 +28,7 @@ fn bursts_are_enforced_at_arrival() -> Result<()> {
 /// Not one too many, however fast they come: the kernel has the hour's ceiling itself.
 #[test]
 fn an_hour_is_an_hour() -> Result<()> {
-    let deployment = deploy_in(Mode::Kernel, "reply", &tier("small", 30, 6_000), &[("key", "small")])?;
+    let deployment = alone(&tier("small", 30, 6_000), &[("key", "small")])?;
     let server = deployment.lab.host_v4(PORT);
     let tally = send(&deployment, server, "key", 80, |_| false)?;
     ensure!((tally.admitted, tally.by_kernel) == (30, 50), "{tally:?}");
@@ -49,7 +53,7 @@ fn an_hour_is_an_hour() -> Result<()> {
 /// A client that does not wait for its answers gets them in order, and the refusal last.
 #[test]
 fn a_pipelined_request_over_the_limit_waits_its_turn() -> Result<()> {
-    let deployment = deploy_in(Mode::Kernel, "reply", &tier("tiny", 1_000, 3), &[("key", "tiny")])?;
+    let deployment = alone(&tier("tiny", 1_000, 3), &[("key", "tiny")])?;
     let request = get(&[&format!("X-API-Key: {}", deployment.key("key")?)]);
     let mut connection = Connection::open(&deployment.lab, deployment.lab.host_v4(PORT))?;
     for _ in 0..5 {
@@ -67,7 +71,7 @@ fn a_pipelined_request_over_the_limit_waits_its_turn() -> Result<()> {
 /// What the kernel does not know is the API server's own business.
 #[test]
 fn strangers_reach_the_api_server() -> Result<()> {
-    let deployment = deploy_in(Mode::Kernel, "reply", "", &[("key", "professional")])?;
+    let deployment = alone("", &[("key", "professional")])?;
     let stranger = Request::get(crate::PATH, &[("X-API-Key", "rl_0000000000000000000000000000")]);
     let answer = ask(&deployment, deployment.lab.host_v4(PORT), &stranger)?;
     ensure!(answer.status == 200, "{answer:?}");

@@ -7,6 +7,7 @@
 )]
 
 mod actions;
+mod attach;
 mod bucket;
 mod crowd;
 mod curl;
@@ -24,6 +25,7 @@ mod pipelines;
 mod reply;
 mod retransmission;
 mod segments;
+mod spoof;
 mod starts;
 mod stops;
 mod wire;
@@ -41,11 +43,19 @@ const PATH: &str = "/courses?per_page=1";
 const SOON: Duration = Duration::from_secs(30);
 
 fn deploy(action: &str, tables: &str, keys: &[(&str, &str)]) -> Result<Deployment> {
-    deploy_in(Mode::Proxy, action, tables, keys)
+    Deployment::start(&Plan { action, tables, keys, ..plan() })
 }
 
-fn deploy_in(mode: Mode, action: &str, tables: &str, keys: &[(&str, &str)]) -> Result<Deployment> {
-    Deployment::start(&Plan { xtask: env!("CARGO_BIN_EXE_xtask").as_ref(), mode, action, tables, keys })
+/// What there is to change.
+fn plan() -> Plan<'static> {
+    Plan {
+        xtask: env!("CARGO_BIN_EXE_xtask").as_ref(),
+        mode: Mode::Proxy,
+        action: "reply",
+        attach: "auto",
+        tables: "",
+        keys: &[],
+    }
 }
 
 /// A tier of this name, as the configuration has it.

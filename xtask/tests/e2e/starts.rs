@@ -106,7 +106,7 @@ fn no_privileges() -> Result<()> {
 /// Puts another XDP program on the wire; returns its id.
 fn attach_another(host: &Host) -> Result<Option<u64>> {
     let object = workspace::kernel_object("pass");
-    let words = ["link", "set", "dev", WIRE, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp"];
+    let words = ["link", "set", "dev", WIRE, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp.frags"];
     host.lab.host.output("ip", &words)?;
     host.attached()
 }

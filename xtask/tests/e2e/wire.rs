@@ -87,7 +87,7 @@ impl Drop for BadWire {
 }
 
 /// A socket that gets and sends whole frames.
-fn tap(client: &Namespace, interface: &str) -> Result<File> {
+pub(crate) fn tap(client: &Namespace, interface: &str) -> Result<File> {
     client.inside(|| {
         let kind = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
         let socket = socket(kind.0, kind.1, kind.2, kind.3).context("cannot open a packet socket")?;
@@ -166,7 +166,7 @@ impl Way {
 }
 
 /// Where TCP starts and ends in a frame, if it is IPv4 and TCP.
-fn tcp(frame: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn tcp(frame: &[u8]) -> Option<(usize, usize)> {
     let is_tcp = frame.get(12..14)? == [8, 0] && *frame.get(23)? == 6;
     let start = 14 + usize::from(frame[14] & 0xf) * 4;
     let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
@@ -178,7 +178,7 @@ fn carries_data(frame: &[u8]) -> bool {
 }
 
 /// Does what the stack leaves to the network card: the card here takes frames as they are.
-fn complete_checksum(frame: &mut [u8]) {
+pub(crate) fn complete_checksum(frame: &mut [u8]) {
     let Some((start, end)) = tcp(frame) else { return };
     frame[start + 16..start + 18].fill(0);
     let word = |bytes: &[u8]| u64::from(u16::from_be_bytes([bytes[0], bytes.get(1).copied().unwrap_or(0)]));
