@@ -136,7 +136,7 @@ impl Bed {
         let deployment = Deployment::start(&Plan {
             xtask: &xtask,
             mode: Mode::Proxy,
-            action: "reset",
+            action: "reply",
             attach: "auto",
             tables: "",
             keys: &[],

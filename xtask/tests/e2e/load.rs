@@ -34,6 +34,11 @@ fn nobody_is_judged_wrongly(action: &str) -> Result<()> {
 }
 
 #[test]
+fn nobody_is_judged_wrongly_where_the_kernel_replies() -> Result<()> {
+    nobody_is_judged_wrongly("reply")
+}
+
+#[test]
 fn nobody_is_judged_wrongly_where_the_kernel_resets() -> Result<()> {
     nobody_is_judged_wrongly("reset")
 }

