@@ -27,17 +27,17 @@ const EVENTS: usize = 256;
 
 /// A place for a connection, with the request that is under way on it.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) connection: Connection,
-    pub(super) group: usize,
-    pub(super) under_way: Option<UnderWay>,
+struct Place {
+    connection: Connection,
+    group: usize,
+    under_way: Option<UnderWay>,
 }
 
 /// A request that was sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UnderWay {
-    pub(super) job: Job,
-    pub(super) sent: u64,
+struct UnderWay {
+    job: Job,
+    sent: u64,
 }
 
 /// One population's part in a worker.
@@ -60,6 +60,18 @@ pub(super) enum Timer {
     Send(Job),
 }
 
+/// Why a place is free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freed {
+    /// Its request is over.
+    Done,
+    /// Its client will send the request again, which takes the place of a new one.
+    ForRetry,
+    /// It could not connect.
+    InVain,
+}
+
+/// A thread's part of a run.
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
     pub(super) shared: &'a Shared,
@@ -263,18 +275,25 @@ impl<'a> Worker<'a> {
         }
         self.under_way -= 1;
         let is_unreachable = matches!(event, Event::Unreachable);
-        let retries = self.settle(&job, sent, now, event);
-        self.go_on_with(index, group, now, is_unreachable, retries);
+        let freed = match self.settle(&job, sent, now, event) {
+            true => Freed::ForRetry,
+            false if is_unreachable => Freed::InVain,
+            false => Freed::Done,
+        };
+        self.go_on_with(index, group, now, freed);
     }
 
-    /// Has a free place take what waits for one. Not at once after a failure to connect: that would be tried without end.
-    fn go_on_with(&mut self, index: usize, group: usize, now: u64, is_unreachable: bool, retries: bool) {
+    /// Has a free place take what waits for one, or the next request of a closed loop.
+    fn go_on_with(&mut self, index: usize, group: usize, now: u64, freed: Freed) {
         let Some(line) = self.lines.get_mut(group) else { return };
         line.idle.push(index);
         let next = line.backlog.pop_front().map(Timer::Send);
-        let next = next.or((line.is_closed && !retries).then_some(Timer::Draw(group)));
-        match next {
-            Some(timer) if is_unreachable => self.timers.push(Reverse((now + CONNECT_PAUSE, timer))),
+        let draws = line.is_closed && freed != Freed::ForRetry;
+        match next.or(draws.then_some(Timer::Draw(group))) {
+            // Not at once: that would be tried without end.
+            Some(timer) if freed == Freed::InVain => {
+                self.timers.push(Reverse((now + CONNECT_PAUSE, timer)));
+            }
             Some(timer) => self.act(timer, now),
             None => {}
         }
@@ -304,7 +323,7 @@ impl<'a> Worker<'a> {
         place.connection.close();
         self.under_way -= 1;
         self.fail(&job, sent, now, why);
-        self.go_on_with(index, group, now, false, false);
+        self.go_on_with(index, group, now, Freed::Done);
     }
 
     /// Counts what is left, and lets go of it.
