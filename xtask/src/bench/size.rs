@@ -1,7 +1,7 @@
 //! Memory for each active key, and how long a start takes.
 
 use super::figures::thousands;
-use super::peers::{Bed, KEYS_TAKEN, Outcome, Subject, version};
+use super::peers::{Bed, Outcome, Subject, version};
 use crate::load::Load;
 use anyhow::Result;
 use std::path::Path;
@@ -58,6 +58,5 @@ fn load(bed: &Bed, subject: Subject, scenario: &Path) -> Result<Load> {
         return Ok(load.with_invented_keys());
     }
     let keys = bed.lay_in_keys(scenario)?;
-    std::thread::sleep(KEYS_TAKEN);
     Ok(load.with_keys(&keys))
 }

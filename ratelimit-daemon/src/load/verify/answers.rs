@@ -106,17 +106,20 @@ fn described_stays(sample: &Sample, limits: &Limits<'_>) -> bool {
 }
 
 /// A client that waits as long as it was told, and whose key sends nothing else meanwhile, must be admitted.
-fn waits(samples: &[Sample], judgement: &mut Judgement) {
+pub(super) fn waits(samples: &[Sample], judgement: &mut Judgement) {
     let mut last_answer = 0;
-    for pair in samples.windows(2) {
-        let [refused, next] = pair else { continue };
-        let alone = refused.sent >= last_answer && next.sent >= refused.answered;
+    for (place, refused) in samples.iter().enumerate() {
+        let is_alone = refused.sent >= last_answer;
         last_answer = last_answer.max(refused.answered);
-        let Some(seconds) = refused.retry_after.filter(|_| alone && refused.rule == next.rule) else {
+        let mut after = samples.iter().skip(place + 1);
+        let Some((seconds, next)) = refused.retry_after.filter(|_| is_alone).zip(after.next()) else {
             continue;
         };
+        // One that is under way with the next may have been judged before it.
+        let next_is_alone = after.next().is_none_or(|other| other.sent >= next.answered);
         let has_waited = next.sent >= refused.answered + u64::from(seconds) * SECOND;
-        if has_waited && refused.outcome == Outcome::Refused && next.outcome == Outcome::Refused {
+        let are_refused = [refused, next].iter().all(|sample| sample.outcome == Outcome::Refused);
+        if has_waited && next_is_alone && are_refused && refused.rule == next.rule {
             judgement
                 .add(wrong(next, format!("refused after the {seconds} s that the client was told to wait")));
         }

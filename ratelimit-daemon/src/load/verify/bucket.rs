@@ -70,13 +70,14 @@ impl<'a> Log<'a> {
                 let place = counted.partition_point(|answered| *answered <= latest(one));
                 counted.insert(place, latest(one));
             }
-            let now = i128::from(sample.sent) * self.capacity;
             let under_way = counted.len() - counted.partition_point(|answered| *answered < sample.sent);
-            let at_once = now + under_way as i128 * TOKEN;
+            let at_once = i128::from(sample.sent) * self.capacity + under_way as i128 * TOKEN;
             let before = tree.greatest(answers.partition_point(|answered| *answered <= sample.sent));
-            let tokens = self.capacity * TOKEN + now - before.map_or(at_once, |before| before.max(at_once));
+            let most = before.max((under_way > 0).then_some(at_once));
             // A limiter may count whole nanoseconds between tokens and so refill up to B nanoseconds late in a minute.
-            tokens >= TOKEN + self.capacity * self.capacity
+            let now = (i128::from(sample.sent) - self.capacity) * self.capacity;
+            let spent = most.map_or(0, |most| (most - now).max(0));
+            self.capacity * TOKEN - spent >= TOKEN
         });
     }
 }

@@ -35,14 +35,36 @@ impl Exact {
         self.admitted.iter().filter(inside).count() as u32
     }
 
+    /// What a token takes: where windows are late, a bucket is too, as in a limiter that counts whole nanoseconds.
+    fn needed(&self) -> u128 {
+        let burst = u128::from(self.burst);
+        let slack = if self.late == 0 { 0 } else { burst * burst };
+        (MINUTE + slack).min(burst * MINUTE)
+    }
+
+    /// Nanoseconds until a window has room.
+    fn window_wait(&self, now: u64, length: u64, of_rule: bool, limit: u32) -> u64 {
+        let own = self.admitted.iter().filter(|(_, own)| !of_rule || *own);
+        let leaves: Vec<_> = own.map(|(at, _)| at + length + self.late).filter(|at| *at > now).collect();
+        let over = (leaves.len() + 1).saturating_sub(limit as usize);
+        over.checked_sub(1).map_or(0, |last| leaves[last] - now)
+    }
+
+    /// Nanoseconds until a request that was refused at `now` is admitted.
+    fn wait(&self, now: u64, of_rule: bool) -> u64 {
+        let bucket = self.needed().saturating_sub(self.tokens).div_ceil(self.burst.into()) as u64;
+        let hour = self.window_wait(now, 3_600 * SECOND, false, self.hour);
+        let window = self.rule.window.as_nanos() as u64;
+        let rule = if of_rule { self.window_wait(now, window, true, self.rule.limit) } else { 0 };
+        bucket.max(hour).max(rule)
+    }
+
     fn judge(&mut self, now: u64, of_rule: bool) -> (Outcome, u32) {
         let refill = u128::from(now - self.refilled) * u128::from(self.burst);
         self.tokens = (u128::from(self.burst) * MINUTE).min(self.tokens + refill);
         self.refilled = now;
         let window = self.rule.window.as_nanos() as u64;
-        // As late as its windows in a limiter that counts whole nanoseconds.
-        let slack = if self.late == 0 { 0 } else { u128::from(self.burst) * u128::from(self.burst) };
-        let admits = self.tokens >= MINUTE + slack
+        let admits = self.tokens >= self.needed()
             && self.used(now, 3_600 * SECOND, false) < self.hour
             && (!of_rule || self.used(now, window, true) < self.rule.limit);
         if admits {
@@ -92,6 +114,8 @@ impl History {
         for (judged, sample) in &mut samples {
             let (outcome, remaining) = exact.judge(*judged, sample.rule.is_some());
             (sample.outcome, sample.remaining) = (outcome, Some(remaining));
+            let wait = exact.wait(*judged, sample.rule.is_some()).div_ceil(SECOND).max(1);
+            sample.retry_after = (outcome == Outcome::Refused).then_some(wait as u32);
         }
         let mut samples: Vec<_> = samples.into_iter().map(|(_, sample)| sample).collect();
         samples.sort_by_key(|sample| sample.sent);
@@ -132,6 +156,16 @@ proptest! {
         (history, late) in ((0..3_000_000_000_u64).prop_flat_map(history), 0..=SECOND)
     ) {
         let judgement = history.judge(&history.seen(late));
+        prop_assert!(judgement.is_clean(), "{:?}", judgement.findings);
+    }
+
+    /// Whoever waits as told is admitted by an exact limiter, so nobody who did is said to have been refused.
+    #[test]
+    fn waits_that_are_told_right_are_never_called_wrong(
+        (history, late) in ((0..3_000_000_000_u64).prop_flat_map(history), 0..=SECOND)
+    ) {
+        let mut judgement = Judgement::default();
+        answers::waits(&history.seen(late), &mut judgement);
         prop_assert!(judgement.is_clean(), "{:?}", judgement.findings);
     }
 
@@ -266,6 +300,19 @@ fn a_client_that_has_waited_and_is_refused_is_told() {
         samples[7].reset = samples[7].reset.map(|reset| reset + 13);
     });
     assert!(text.starts_with("refused although every limit had room"), "{text}");
+}
+
+#[test]
+fn a_wait_that_was_too_short_is_told() {
+    let (_, mut samples) = example();
+    samples.truncate(8);
+    samples[6].retry_after = Some(1);
+    samples[7].sent = samples[6].answered + SECOND;
+    samples[7].answered = samples[7].sent + 1_000;
+    let mut judgement = Judgement::default();
+    answers::waits(&samples, &mut judgement);
+    let told = judgement.findings.first().map(|finding| finding.text.as_str());
+    assert_eq!(told, Some("refused after the 1 s that the client was told to wait"));
 }
 
 #[test]

@@ -14,6 +14,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Ample for a key file of any length that is measured.
+const KNOWN_LIMIT: Duration = Duration::from_secs(60);
+
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Everything that runs. Servers are dropped before the directory that they write to.
 #[derive(Debug)]
 pub(in super::super) struct Bed {
@@ -84,12 +89,28 @@ impl Bed {
         self.directory.path().join("ratelimitd.toml")
     }
 
-    /// Makes keys for a scenario, and returns the file of them. The daemon takes them over by itself.
+    /// Makes keys for a scenario, waits until ratelimitd knows them, and returns the file of them.
     pub(in super::super) fn lay_in_keys(&self, scenario: &Path) -> Result<PathBuf> {
         let mut keys = Command::new(build::daemon_path(false));
         keys.args(["load", "keys", "--scenario"]).arg(scenario).arg("--config").arg(self.config());
         let name = scenario.file_stem().context("a scenario without a name")?.to_string_lossy();
-        self.write(&format!("{name}.keys"), &command::output(&mut keys)?)
+        let keys = command::output(&mut keys)?;
+        self.wait_until_known(keys.split_whitespace().last().context("no keys were made")?)?;
+        self.write(&format!("{name}.keys"), &keys)
+    }
+
+    /// The daemon looks at its key file each second, and reads a long one for some time.
+    fn wait_until_known(&self, key: &str) -> Result<()> {
+        let headers = [("X-API-Key", key)];
+        let mut client = Client::new(self.address(Subject::Ratelimitd, Outcome::Allowed));
+        let start = Instant::now();
+        while start.elapsed() < KNOWN_LIMIT {
+            match client.send(&Request::get("/courses", &headers))? {
+                Answered::Answered(answer) if answer.status != 401 => return Ok(()),
+                _ => std::thread::sleep(ASK_INTERVAL),
+            }
+        }
+        bail!("ratelimitd did not take the keys over within {KNOWN_LIMIT:?}")
     }
 
     /// Sends the load, with the CPU time that the proxy took for it.
@@ -151,9 +172,6 @@ impl Bed {
         }
     }
 }
-
-/// How long a daemon takes to take keys over: it looks each second.
-pub(in super::super) const KEYS_TAKEN: Duration = Duration::from_secs(3);
 
 /// The name with which tables show a subject.
 pub(in super::super) fn version(subject: Subject) -> Result<String> {

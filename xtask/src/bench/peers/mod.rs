@@ -7,7 +7,7 @@ mod bed;
 mod envoy;
 mod site;
 
-pub(super) use bed::{Bed, KEYS_TAKEN, Measured, version};
+pub(super) use bed::{Bed, Measured, version};
 
 use clap::ValueEnum;
 use std::fmt;

@@ -6,7 +6,7 @@
 mod table;
 mod target;
 
-use super::peers::{Bed, KEYS_TAKEN, Measured, Outcome, Subject};
+use super::peers::{Bed, Measured, Outcome, Subject};
 use crate::interrupt;
 use crate::load::Load;
 use anyhow::{Context, Result, bail};
@@ -103,7 +103,6 @@ impl<'a> Files<'a> {
                 files.keys.push((outcome, keys, bed.lay_in_keys(&scenario)?));
             }
         }
-        std::thread::sleep(KEYS_TAKEN);
         Ok(files)
     }
 
