@@ -92,6 +92,11 @@ impl Outcome {
         Self::Early,
     ];
 
+    /// Whether it is a verdict; else it is a skip.
+    pub const fn is_verdict(self) -> bool {
+        matches!(self, Self::Admitted | Self::RefusedBurst | Self::RefusedBlocked | Self::Observed)
+    }
+
     /// The name in counters, metrics and JSON.
     pub const fn name(self) -> &'static str {
         match self {

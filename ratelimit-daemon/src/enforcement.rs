@@ -4,13 +4,14 @@
 use crate::clock;
 use crate::config::{self, Config};
 use crate::flows::Flows;
-use crate::kernel::{Kernel, KernelSettings, Mode};
+use crate::kernel::{Attached, Kernel, KernelSettings, Mode};
 use crate::limiter::Limiter;
 use crate::policy::{Key, Policy};
 use crate::slots::Slots;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use ratelimit_common::layout;
+use ratelimit_common::outcome::Outcome;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub struct Enforcement {
     kernel: Option<Kernel>,
+    attached: Vec<Attached>,
     limiter: Limiter,
     flows: Flows,
     policy: Arc<ArcSwap<Policy>>,
@@ -43,7 +45,7 @@ impl Enforcement {
         };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let expired_until = clock::unix_seconds();
-        let mut enforcement = Self { kernel, limiter, flows, policy, expired_until };
+        let mut enforcement = Self { kernel, attached: Vec::new(), limiter, flows, policy, expired_until };
         for key in enforcement.policy.load_full().keys() {
             enforcement.install(key)?;
         }
@@ -63,13 +65,17 @@ impl Enforcement {
             config::Attach::Tc => &[Mode::Tc],
         };
         for interface in &config.kernel.interfaces {
-            let mode = kernel.attach(interface, modes)?;
-            info!(
-                "attached to {interface}: {mode}, ports {:?}, action {:?}",
-                config.kernel.ports, config.action
-            );
+            let attached = kernel.attach(interface, modes)?;
+            let (mode, ports, action) = (attached.mode, &config.kernel.ports, config.action);
+            info!("attached to {interface}: {mode}, ports {ports:?}, action {action}");
+            self.attached.push(attached);
         }
         Ok(())
+    }
+
+    /// The interfaces that the kernel program is attached to, and how.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
     /// The judge of the proxy.
@@ -167,10 +173,15 @@ impl Enforcement {
         self.kernel.as_mut().map_or(Ok(()), |kernel| kernel.remove_key(key.siphash))
     }
 
+    /// How often the kernel program found each outcome; `None` where there is no program.
+    pub fn counters(&self) -> Result<Option<Vec<(Outcome, u64)>>> {
+        let counters = self.kernel.as_ref().map(Kernel::counters);
+        counters.transpose().context("cannot read the kernel's counters")
+    }
+
     /// One line of what the kernel program found, for the log.
     pub fn summary(&self) -> Result<Option<String>> {
-        let Some(kernel) = &self.kernel else { return Ok(None) };
-        let counters = kernel.counters().context("cannot read the kernel's counters")?;
+        let Some(counters) = self.counters()? else { return Ok(None) };
         let found = counters.into_iter().filter(|(_, count)| *count > 0);
         let words: Vec<_> = found.map(|(outcome, count)| format!("{}={count}", outcome.name())).collect();
         Ok(Some(words.join(" ")))

@@ -1,8 +1,10 @@
 //! The daemon behind `ratelimitd`, as a library so that tests can run its parts.
 
+mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod control;
 mod deferred_accept;
 pub mod document;
 pub mod enforcement;

@@ -2,8 +2,9 @@
 //! and the key file, and stops by draining the proxy before the kernel program is detached.
 #![forbid(unsafe_code)]
 
-use crate::clock;
+use crate::admin::{self, Question, Socket};
 use crate::config::{Config, Mode};
+use crate::control::Control;
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile};
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
-use tracing::{error, info, warn};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
 /// How often the key file and the kernel program's log are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub fn run(path: &Path) -> Result<()> {
     }
     let file = KeyFile::load(&config.keys.file)?;
     let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
+    let socket = config.admin.socket.as_deref().map(Socket::bind).transpose()?;
     let listeners = match config.mode {
         Mode::Proxy => {
             raise_open_files(config.proxy.max_connections);
@@ -48,25 +50,27 @@ pub fn run(path: &Path) -> Result<()> {
         }
         Mode::Kernel => None,
     };
-    let mut enforcement = Enforcement::new(&config, policy)?;
+    let enforcement = Enforcement::new(&config, policy)?;
+    let mut control = Control::new(enforcement, KeyWatch::new(path, config));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is attached: from here on a signal means an orderly stop.
         let signals = Signals::new()?;
-        enforcement.attach(&config)?;
-        let watch = KeyWatch::new(path, config);
+        let config = control.config().clone();
+        control.enforcement.attach(&config)?;
+        let questions = admin::serve(socket)?;
         match listeners {
-            Some(listeners) => serve(listeners, watch, &mut enforcement, signals).await,
+            Some(listeners) => serve(listeners, &mut control, signals, questions).await,
             None => {
-                enforce(watch, &mut enforcement, signals).await;
+                enforce(&mut control, signals, questions).await;
                 Ok(())
             }
         }
     })?;
-    if let Some(summary) = enforcement.summary()? {
+    if let Some(summary) = control.enforcement.summary()? {
         info!("the kernel found: {summary}");
     }
-    drop(enforcement);
+    drop(control);
     info!("stopped: nothing is attached any more");
     Ok(())
 }
@@ -84,6 +88,9 @@ fn raise_open_files(max_connections: usize) {
         );
     }
 }
+
+/// What operators ask.
+type Questions = mpsc::Receiver<Question>;
 
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -103,75 +110,70 @@ impl Signals {
 }
 
 /// Sees to the kernel, which enforces alone, until a signal.
-async fn enforce(mut watch: KeyWatch, enforcement: &mut Enforcement, mut signals: Signals) {
+async fn enforce(control: &mut Control, mut signals: Signals, mut questions: Questions) {
     warn!(
         "mode = \"kernel\": endpoint rules, anonymous clients and fields on admitted responses need the proxy and are \
          not available"
     );
-    info!("enforcing on ports {:?}", watch.config().kernel.ports);
+    info!("enforcing on ports {:?}", control.config().kernel.ports);
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     let mut count = tokio::time::interval(COUNT_INTERVAL);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
-            _ = count.tick() => enforcement.follow_kernel(),
-            _ = tick.tick() => look(&mut watch, enforcement),
+            _ = signals.reload.recv() => control.reload(),
+            _ = count.tick() => control.enforcement.follow_kernel(),
+            _ = tick.tick() => control.look(),
+            Some(question) = questions.recv() => question(control),
         }
     }
     info!("stopping");
 }
 
-/// What is to be seen to every second.
-fn look(watch: &mut KeyWatch, enforcement: &mut Enforcement) {
-    enforcement.attend_to_kernel();
-    enforcement.policy().load().tidy(clock::now());
-    report_failure(enforcement.expire());
-    report_failure(watch.follow(enforcement));
-}
-
 /// Serves until a signal, or until the proxy ends by itself, which is an error.
 async fn serve(
     listeners: proxy::Listeners,
-    mut watch: KeyWatch,
-    enforcement: &mut Enforcement,
+    control: &mut Control,
     mut signals: Signals,
+    mut questions: Questions,
 ) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
-    let shared = Shared {
-        policy: enforcement.policy().clone(),
-        limiter: enforcement.limiter().clone(),
-        flows: enforcement.flows().clone(),
-        config: Arc::new(watch.config().clone()),
-    };
+    let shared = shared(control);
     let (report, mut ended) = oneshot::channel();
     let proxy = thread::Builder::new().name("proxy".into()).spawn(move || {
         // Nobody is left to be told if the receiver is gone.
         let _ = report.send(proxy::serve(listeners, shared, stopped));
     })?;
-    let upstreams: Vec<_> = watch.config().proxy.upstreams.iter().map(ToString::to_string).collect();
-    info!("serving on {:?} for {}", watch.config().proxy.listen, upstreams.join(", "));
+    let upstreams: Vec<_> = control.config().proxy.upstreams.iter().map(ToString::to_string).collect();
+    info!("serving on {:?} for {}", control.config().proxy.listen, upstreams.join(", "));
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.reload.recv() => report_failure(watch.reload(enforcement)),
-            _ = tick.tick() => look(&mut watch, enforcement),
+            _ = signals.reload.recv() => control.reload(),
+            _ = tick.tick() => control.look(),
+            Some(question) = questions.recv() => question(control),
             result = &mut ended => return result.map_err(|_| anyhow!("the proxy panicked"))?,
         }
     }
     info!("stopping: no new connections, open requests are answered");
+    drop(questions);
     stop.send_replace(true);
     let result = ended.await.map_err(|_| anyhow!("the proxy panicked"))?;
     proxy.join().map_err(|_| anyhow!("the proxy panicked"))?;
     result
 }
 
-/// What is in force stays in force when something new is wrong.
-fn report_failure(result: Result<()>) {
-    if let Err(error) = result {
-        error!("not taken over: {error:#}");
+/// What the proxy works with.
+fn shared(control: &Control) -> Shared {
+    let Control { enforcement, upstreams, .. } = control;
+    Shared {
+        policy: enforcement.policy().clone(),
+        limiter: enforcement.limiter().clone(),
+        flows: enforcement.flows().clone(),
+        upstreams: upstreams.clone(),
+        config: Arc::new(control.config().clone()),
     }
 }

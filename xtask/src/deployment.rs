@@ -166,7 +166,7 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
     }
     write!(
         config,
-        "attach = {:?}\ninterfaces = [{WIRE:?}]\n[keys]\nfile = {keys:?}\n{}",
+        "attach = {:?}\ninterfaces = [{WIRE:?}]\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
         plan.attach, plan.tables
     )?;
     let path = lab.directory().join("ratelimitd.toml");

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod daemon;
 mod flood;
 mod keys;
 mod load;
+mod status;
+mod table;
 
 use crate::document::{Problem, Problems};
 use crate::run;
@@ -30,6 +33,7 @@ Examples:
   KEY=$(ratelimitd keys add acme-prod --tier professional)
   ratelimitd keys list
   ratelimitd run
+  ratelimitd status
 
 Exit codes: 0 done, 1 it failed, 2 the command line, the configuration or the key file is wrong.
 RATELIMITD_LOG sets what is logged: error, warn, info (the default), debug, trace; or by module, such as
@@ -42,6 +46,9 @@ enum Command {
     /// Check the configuration and the key file
     #[command(after_help = check::EXAMPLES)]
     Check,
+    /// Show how the running daemon fares
+    #[command(after_help = status::EXAMPLES)]
+    Status(daemon::Daemon),
     /// Show and change the API keys; a running daemon takes changes over by itself
     #[command(after_help = keys::EXAMPLES)]
     Keys {
@@ -62,6 +69,7 @@ impl Cli {
         match command {
             Command::Run => run::run(&config),
             Command::Check => check::check(&config),
+            Command::Status(daemon) => status::status(&config, &daemon),
             Command::Keys { command } => keys::execute(&config, command),
             Command::Load(load) => load::execute(&config, *load),
             Command::Version => print(concat!("ratelimitd ", env!("CARGO_PKG_VERSION"), "\n")),

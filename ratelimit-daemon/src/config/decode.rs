@@ -1,8 +1,8 @@
 //! From the text of a configuration file to a [`Config`]: ranges, defaults, and what must fit together.
 
 use super::{
-    Action, Attach, Bulk, Config, Headers, Kernel, Keys, Missing, Mode, anonymous, forwarding, health, proxy,
-    rules,
+    Action, Attach, Bulk, Config, Headers, Kernel, Keys, Missing, Mode, admin, anonymous, forwarding, health,
+    proxy, rules,
 };
 use crate::document::{Field, Refused, Section};
 use crate::policy::{self, Limits, RuleLimits, Tiers};
@@ -10,6 +10,7 @@ use crate::rules::Rules;
 use http::{HeaderName, header};
 use ratelimit_common::flow::FlowState;
 use ratelimit_common::http::{MAX_NAME, MIN_NAME};
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -32,6 +33,23 @@ const ATTACHES: &[(&str, Attach)] =
     &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic), ("tc", Attach::Tc)];
 const MISSING: &[(&str, Missing)] =
     &[("reject", Missing::Reject), ("anonymous", Missing::Anonymous), ("pass", Missing::Pass)];
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(MODES, *self))
+    }
+}
+
+impl Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(ACTIONS, *self))
+    }
+}
+
+/// How the configuration spells `value`.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, other)| *other == value).map_or("", |(word, _)| word)
+}
 
 /// Fields that carry the message or the connection, or something else than a key.
 const OTHER_FIELDS: &[HeaderName] = &[
@@ -67,6 +85,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
         dry_run: section.or("dry_run", false, Field::boolean),
     });
     let bulk = top.section("bulk", bulk);
+    let admin = top.section("admin", |section| admin::decode(section, directory));
     let rules = rules::rules(top);
     let tiers = tiers(top, &rules);
     let anonymous = top.section("anonymous", |section| anonymous::decode(section, keys.missing, &tiers));
@@ -81,6 +100,7 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
         anonymous: anonymous?,
         headers,
         bulk,
+        admin,
         rules,
         tiers,
     })

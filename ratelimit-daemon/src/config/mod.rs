@@ -3,6 +3,7 @@
 //! A [`Config`] exists only if every value in it is allowed; nothing that uses it has to check again.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod anonymous;
 mod decode;
 mod forwarding;
@@ -13,6 +14,7 @@ mod rules;
 mod tests;
 mod upstream;
 
+pub use admin::Admin;
 pub use anonymous::Anonymous;
 pub use forwarding::{Forwarded, Forwarding, Networks};
 pub use health::Health;
@@ -23,6 +25,7 @@ use crate::document::{self, Problems};
 use crate::policy::Tiers;
 use crate::rules::Rules;
 use http::HeaderName;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Everything that the configuration file says.
@@ -48,6 +51,8 @@ pub struct Config {
     pub headers: Headers,
     /// Bodies that are looked into.
     pub bulk: Bulk,
+    /// Where operators ask the daemon.
+    pub admin: Admin,
     /// The endpoint rules, the built-in ones among them.
     pub rules: Rules,
     /// The tiers by name, the built-in ones among them.
@@ -67,7 +72,8 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Who enforces the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The kernel the bursts, and a proxy before the API server all of them.
     Proxy,
@@ -76,7 +82,8 @@ pub enum Mode {
 }
 
 /// What happens to a request over its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Action {
     /// The kernel answers with the full 429 and closes the connection, as the proxy answers.
     Reply,

@@ -111,6 +111,8 @@ fn every_setting_is_taken_over() {
         [bulk]
         max_body_bytes = 14
         max_total_bytes = 15
+        [admin]
+        socket = 'a.sock'
         [paths]
         case_sensitive = true
         [tiers.professional]
@@ -173,6 +175,7 @@ fn every_setting_is_taken_over() {
         anonymous: Some(Anonymous { tier: "partner".to_owned(), max_clients: 18 }),
         headers: Headers { ratelimit_fields: false, dry_run: true },
         bulk: Bulk { max_body_bytes: 14, max_total_bytes: 15 },
+        admin: Admin { socket: Some("/etc/a.sock".into()) },
         rules: Rules { case_sensitive: true, ..Rules::built_in() },
         tiers: Tiers::from([
             ("professional".to_owned(), tier(1_000, 11)),
@@ -198,7 +201,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 48, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 50, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";
@@ -231,7 +234,7 @@ fn words_and_unknown_fields() {
         ("[keys]\nfile = ''", "5: keys.file: empty; write the path of the key file"),
         (
             "[kernal]",
-            "4: kernal: unknown field; allowed: action, proxy, kernel, health, forwarding, keys, headers, bulk, paths, rules, tiers, anonymous",
+            "4: kernal: unknown field; allowed: action, mode, proxy, kernel, health, forwarding, keys, headers, bulk, admin, paths, rules, tiers, anonymous",
         ),
         (
             "[tiers.enterprise]\nrequests = 1",

@@ -5,7 +5,7 @@ mod attach;
 mod settings;
 mod types;
 
-pub use attach::Mode;
+pub use attach::{Attached, Mode};
 pub use settings::KernelSettings;
 use settings::{Loaded, port_bits};
 

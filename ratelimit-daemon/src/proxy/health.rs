@@ -2,7 +2,7 @@
 
 use super::head::{MAX_HEAD, NoHead, ResponseHead, Room};
 use super::upstream::open;
-use crate::config::{self, Upstream};
+use crate::config::{self, Config, Upstream};
 use bytes::BytesMut;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +13,23 @@ use tracing::{info, warn};
 
 /// An upstream is down after so many looks in a row that found nothing good. One good look is enough.
 const BAD_LOOKS: u32 = 2;
+
+/// The upstreams, and whether they can be used. A clone knows the same.
+#[derive(Clone, Debug)]
+pub struct Upstreams(pub(super) Arc<[Arc<Health>]>);
+
+impl Upstreams {
+    /// Those of `config`: good, until something else is known.
+    pub fn new(config: &Config) -> Self {
+        let upstream = |upstream| Arc::new(Health::new(upstream, &config.health));
+        Self(config.proxy.upstreams.iter().map(upstream).collect())
+    }
+
+    /// The address of each, and whether it can be used.
+    pub fn states(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|health| (health.name.as_str(), !health.is_down()))
+    }
+}
 
 /// An upstream, and whether it can be used.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ mod tunnel;
 mod upstream;
 mod worker;
 
+pub use health::Upstreams;
 pub use listen::{Listeners, bind};
 
 use crate::config::Config;
@@ -63,6 +64,8 @@ pub struct Shared {
     pub limiter: Limiter,
     /// What the kernel has charged.
     pub flows: Flows,
+    /// The upstreams, and how they are.
+    pub upstreams: Upstreams,
     /// The configuration.
     pub config: Arc<Config>,
 }

@@ -19,6 +19,7 @@ fn shared(directory: &Path) -> Shared {
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         limiter: Limiter::new(Slots::anonymous(1).expect("slots"), false),
         flows: Flows::anonymous(1).expect("flows"),
+        upstreams: Upstreams::new(&config),
         config: Arc::new(config),
     }
 }

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::connection::{self, Client};
 use super::date::Date;
-use super::health::{self, Health};
+use super::health;
 use super::listen::BACKLOG;
 use super::refusal;
 use super::room::{Room, Taken};
@@ -44,9 +44,7 @@ pub(super) struct Common {
     room: Room,
     /// Whether connections are being turned away: one line in the log for each change.
     is_full: AtomicBool,
-    /// The upstreams.
-    upstreams: Vec<Arc<Health>>,
-    /// Whether a worker looks at them, and after the strangers.
+    /// Whether a worker looks at the upstreams, and after the strangers.
     is_watched: AtomicBool,
     /// The clients without a key, if they have limits.
     strangers: Option<Strangers>,
@@ -57,13 +55,11 @@ impl Common {
         let observe = config.action == Action::Observe;
         let strangers =
             |Anonymous { tier, max_clients }: &Anonymous| Strangers::new(tier, *max_clients, observe);
-        let upstream = |upstream| Arc::new(Health::new(upstream, &config.health));
         Ok(Self {
             has_ended: watch::Sender::default(),
             connections: AtomicUsize::new(0),
             room: Room::default(),
             is_full: AtomicBool::new(false),
-            upstreams: config.proxy.upstreams.iter().map(upstream).collect(),
             is_watched: AtomicBool::new(false),
             strangers: config.anonymous.as_ref().map(strangers).transpose()?,
         })
@@ -118,7 +114,7 @@ impl Worker {
 
     fn new(shared: &Shared, common: &Arc<Common>) -> Self {
         Self {
-            pool: Pool::new(&common.upstreams, shared.config.proxy.connect_timeout),
+            pool: Pool::new(&shared.upstreams.0, shared.config.proxy.connect_timeout),
             date: Date::default(),
             paths: RefCell::default(),
             shared: shared.clone(),
@@ -236,7 +232,7 @@ impl Worker {
     /// Looks at the upstreams and after the strangers, if no other worker does.
     async fn watch(self: Rc<Self>) {
         if !self.common.is_watched.swap(true, Ordering::Relaxed) {
-            let looks = health::watch(&self.common.upstreams, &self.shared.config.health);
+            let looks = health::watch(&self.shared.upstreams.0, &self.shared.config.health);
             tokio::join!(
                 looks,
                 each_second(|| self.strangers().into_iter().for_each(|all| all.sweep(clock::now())))

@@ -8,7 +8,7 @@ use ratelimit_daemon::flows::Flows;
 use ratelimit_daemon::keys::{self, KeyFile, PlainKey};
 use ratelimit_daemon::limiter::Limiter;
 use ratelimit_daemon::policy::{Key, Policy, Tiers};
-use ratelimit_daemon::proxy::{self, Shared};
+use ratelimit_daemon::proxy::{self, Shared, Upstreams};
 use ratelimit_daemon::slots::Slots;
 use std::fs;
 use std::net::SocketAddr;
@@ -74,6 +74,7 @@ impl Host {
             policy: policy.clone(),
             limiter: limiter.clone(),
             flows: flows.clone(),
+            upstreams: Upstreams::new(&config),
             config: config.clone(),
         };
         let proxy = Some(thread::spawn(move || proxy::serve(listeners, shared, stopped)));

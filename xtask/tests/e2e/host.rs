@@ -36,7 +36,9 @@ impl Host {
         let config = lab.directory().join("ratelimitd.toml");
         let (v4, v6) = (lab.host_v4(PORT), lab.host_v6(PORT));
         let proxy = format!("[proxy]\nlisten = [\"{v4}\", \"{v6}\"]\nupstream = \"{UPSTREAM}\"\n");
-        let rest = format!("[kernel]\ninterfaces = [\"{WIRE}\"]\n[keys]\nfile = \"keys.toml\"\n");
+        let rest = format!(
+            "[kernel]\ninterfaces = [\"{WIRE}\"]\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = \"keys.toml\"\n"
+        );
         std::fs::write(&config, format!("action = \"reset\"\n{proxy}{rest}"))?;
         let key = add_key(&config, &["key", "--tier", "professional"])?;
         Ok(Self { lab, config, key })

@@ -27,6 +27,7 @@ mod retransmission;
 mod segments;
 mod spoof;
 mod starts;
+mod status;
 mod stops;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! `ratelimitd keys list`: a table for people, JSON for programs.
 
+use super::super::table::table;
 use super::print;
 use crate::keys::{Entry, KeyFile};
 use crate::policy::{RuleLimits, Tiers};
@@ -92,19 +93,4 @@ fn row_cells(row: &Row<'_>) -> [String; 8] {
         row.fingerprint.clone(),
         if row.rules.is_empty() { "-".to_owned() } else { rules.collect::<Vec<_>>().join(" ") },
     ]
-}
-
-/// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let mut widths = [0; COLUMNS];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let line = |row: &[String; COLUMNS]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
-        format!("{}\n", cells.collect::<String>().trim_end())
-    };
-    rows.iter().map(line).collect()
 }
