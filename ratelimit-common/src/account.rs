@@ -94,13 +94,22 @@ impl Windows {
                 bucket.wait(now)
             }
         };
-        match refused {
-            Some(refusal) if refusal.wait_ns >= wait_ns => return Err(refusal),
-            _ if wait_ns > 0 => return Err(Refusal { over: Over::Burst, wait_ns }),
-            _ => {}
+        if let Some(refusal) = longer(refused, wait_ns) {
+            return Err(refusal);
         }
         limits.for_each(|limit| self.add(&limit, now));
         Ok(())
+    }
+
+    /// What [`Self::judge`] would refuse the request with. Charges nothing.
+    pub fn foresee(
+        &mut self,
+        limits: impl Iterator<Item = WindowLimit>,
+        bucket: Option<&Bucket<'_>>,
+        now: u64,
+    ) -> Option<Refusal> {
+        let refused = self.refusal(limits, now);
+        longer(refused, bucket.map_or(0, |bucket| bucket.wait(now)))
     }
 
     /// Why the window `limits` refuse a request at `now`, if they do. Charges nothing.
@@ -170,6 +179,15 @@ impl Windows {
     }
 }
 
+/// The refusal by windows, or that by a bucket which admits after `wait_ns`: the one with the longer wait.
+fn longer(windows: Option<Refusal>, wait_ns: u64) -> Option<Refusal> {
+    match windows {
+        Some(refusal) if refusal.wait_ns >= wait_ns => Some(refusal),
+        _ if wait_ns > 0 => Some(Refusal { over: Over::Burst, wait_ns }),
+        _ => None,
+    }
+}
+
 impl Bucket<'_> {
     /// A request that costs more than a full bucket takes a full one: else it could never be admitted.
     fn tokens(&self) -> u64 {
@@ -216,7 +234,7 @@ impl Bucket<'_> {
     }
 
     /// Nanoseconds until there are tokens enough; 0 if there are.
-    fn wait(&self, now: u64) -> u64 {
+    pub fn wait(&self, now: u64) -> u64 {
         match self.burst.decide_many(self.word.load(), now, self.tokens()) {
             Decision::Wait(wait) => wait,
             Decision::Admit(_) => 0,

@@ -1,6 +1,7 @@
 //! What the daemon's one control loop works on, between signals, looks and operators' questions.
 #![forbid(unsafe_code)]
 
+use crate::admin::reload::Reloaded;
 use crate::clock;
 use crate::config::Config;
 use crate::enforcement::Enforcement;
@@ -36,19 +37,17 @@ impl Control {
     pub(crate) fn look(&mut self) {
         self.enforcement.attend_to_kernel();
         self.enforcement.policy().load().tidy(clock::now());
-        report_failure(self.enforcement.expire());
-        report_failure(self.watch.follow(&mut self.enforcement));
+        let results = [self.enforcement.expire(), self.watch.follow(&mut self.enforcement)];
+        results.iter().filter_map(|result| result.as_ref().err()).for_each(report);
     }
 
-    /// Reads tiers, rules and keys again, because of a signal.
-    pub(crate) fn reload(&mut self) {
-        report_failure(self.watch.reload(&mut self.enforcement));
+    /// Reads tiers, rules and keys again; all is taken over or nothing. The log tells of a failure.
+    pub(crate) fn reload(&mut self) -> Result<Reloaded> {
+        self.watch.reload(&mut self.enforcement).inspect_err(report)
     }
 }
 
 /// What is in force stays in force when something new is wrong.
-fn report_failure(result: Result<()>) {
-    if let Err(error) = result {
-        error!("not taken over: {error:#}");
-    }
+fn report(error: &anyhow::Error) {
+    error!("not taken over: {error:#}");
 }

@@ -1,6 +1,7 @@
 //! Takes changes of the key file over by itself, and of the tiers and the rules when asked to.
 #![forbid(unsafe_code)]
 
+use crate::admin::reload::Reloaded;
 use crate::config::{Anonymous, Config};
 use crate::enforcement::Enforcement;
 use crate::keys::KeyFile;
@@ -51,16 +52,10 @@ impl KeyWatch {
     }
 
     /// Reads tiers, rules and keys again. All is taken over or nothing.
-    pub(crate) fn reload(&mut self, enforcement: &mut Enforcement) -> Result<()> {
+    pub(crate) fn reload(&mut self, enforcement: &mut Enforcement) -> Result<Reloaded> {
         let config = Config::load(&self.path)?;
         let (tiers, rules) = (config.tiers.clone(), config.rules.clone());
         let fixed = Config { tiers, rules, ..self.config.clone() };
-        if config != fixed {
-            warn!(
-                "{}: only tiers, rules and keys are taken over; the rest needs a restart",
-                self.path.display()
-            );
-        }
         if let Some(Anonymous { tier, .. }) = &fixed.anonymous
             && !fixed.tiers.contains_key(tier)
         {
@@ -68,9 +63,15 @@ impl KeyWatch {
         }
         self.seen = Some(version(&fixed.keys.file)?);
         let file = KeyFile::load(&fixed.keys.file)?;
+        let before = enforcement.policy().load_full();
         self.put_in_force(fixed, &file, enforcement)?;
+        let reloaded = Reloaded::between(&before, &enforcement.policy().load(), &config, &self.config);
         info!("tiers, rules and keys read again");
-        Ok(())
+        if !reloaded.waiting_for_restart.is_empty() {
+            let (path, sections) = (self.path.display(), reloaded.waiting_for_restart.join(", "));
+            warn!("{path}: {sections}: changed, and in force after a restart");
+        }
+        Ok(reloaded)
     }
 
     fn put_in_force(&mut self, config: Config, file: &KeyFile, enforcement: &mut Enforcement) -> Result<()> {

@@ -42,7 +42,6 @@ pub fn run(path: &Path) -> Result<()> {
     }
     let file = KeyFile::load(&config.keys.file)?;
     let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
-    let socket = config.admin.socket.as_deref().map(Socket::bind).transpose()?;
     let listeners = match config.mode {
         Mode::Proxy => {
             raise_open_files(config.proxy.max_connections);
@@ -50,6 +49,7 @@ pub fn run(path: &Path) -> Result<()> {
         }
         Mode::Kernel => None,
     };
+    let socket = config.admin.socket.as_deref().map(Socket::bind).transpose()?;
     let enforcement = Enforcement::new(&config, policy)?;
     let mut control = Control::new(enforcement, KeyWatch::new(path, config));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -122,7 +122,7 @@ async fn enforce(control: &mut Control, mut signals: Signals, mut questions: Que
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.reload.recv() => control.reload(),
+            _ = signals.reload.recv() => drop(control.reload()),
             _ = count.tick() => control.enforcement.follow_kernel(),
             _ = tick.tick() => control.look(),
             Some(question) = questions.recv() => question(control),
@@ -152,7 +152,7 @@ async fn serve(
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.reload.recv() => control.reload(),
+            _ = signals.reload.recv() => drop(control.reload()),
             _ = tick.tick() => control.look(),
             Some(question) = questions.recv() => question(control),
             result = &mut ended => return result.map_err(|_| anyhow!("the proxy panicked"))?,

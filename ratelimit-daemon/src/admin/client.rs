@@ -1,6 +1,7 @@
 //! The asking side: one request over the socket, and the answer or why there is none.
 
-use super::ErrorBody;
+use super::{ErrorBody, WRONG};
+use crate::document::{Problem, Problems};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -22,6 +23,11 @@ pub(crate) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
     send(socket, Method::GET, path)
 }
 
+/// The same with `POST path`, which changes something.
+pub(crate) fn post<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
+    send(socket, Method::POST, path)
+}
+
 fn send<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shown = socket.display();
@@ -33,7 +39,10 @@ fn send<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Resul
     }
     let body: ErrorBody = serde_json::from_slice(&body)
         .with_context(|| format!("what answers at {shown} is no ratelimitd of this version"))?;
-    bail!("{}", body.error.message)
+    match body.error.code.as_str() {
+        WRONG => Err(Problems::from(Problem::in_arguments(body.error.message)).into()),
+        _ => bail!("{}", body.error.message),
+    }
 }
 
 /// Whether the answer is a good one, and its body.

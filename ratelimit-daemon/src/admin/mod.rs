@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod client;
+pub(crate) mod keys;
+pub(crate) mod reload;
 mod server;
 mod socket;
 pub(crate) mod status;
@@ -19,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ErrorBody {
     error: ErrorText,
 }
+
+/// The code of an answer that says that a file has to be changed.
+const WRONG: &str = "wrong";
 
 /// Why not.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,14 +1,17 @@
 //! The daemon's side: requests become questions to the control loop.
 
+use super::keys::{Explanation, KeyState, Request};
+use super::reload::Reloaded;
 use super::socket::{Socket, SocketFile};
 use super::status::Status;
-use super::{ErrorBody, ErrorText};
+use super::{ErrorBody, ErrorText, WRONG};
 use crate::control::Control;
+use crate::document::Problems;
 use anyhow::Result;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::fmt;
 use tokio::sync::{mpsc, oneshot};
@@ -34,6 +37,9 @@ pub(crate) fn serve(socket: Option<Socket>) -> Result<mpsc::Receiver<Question>> 
 async fn answer(listener: tokio::net::UnixListener, _file: SocketFile, line: Line) {
     let routes = Router::new()
         .route("/status", get(status))
+        .route("/keys/{name}", get(key))
+        .route("/explain", get(explain))
+        .route("/reload", post(reload))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
@@ -80,7 +86,11 @@ impl Refusal {
 
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", format_args!("{error:#}"))
+        let (status, code) = match error.is::<Problems>() {
+            true => (StatusCode::UNPROCESSABLE_ENTITY, WRONG),
+            false => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        Self::new(status, code, format_args!("{error:#}"))
     }
 }
 
@@ -92,6 +102,27 @@ impl IntoResponse for Refusal {
 
 async fn status(State(line): State<Line>) -> Result<Json<Status>, Refusal> {
     Ok(Json(line.ask(|control| Status::of(control)).await??))
+}
+
+async fn key(State(line): State<Line>, Path(name): Path<String>) -> Result<Json<KeyState>, Refusal> {
+    let unknown = no_key(&name);
+    line.ask(move |control| KeyState::of(control, &name)).await?.map(Json).ok_or(unknown)
+}
+
+async fn explain(
+    State(line): State<Line>,
+    Query(request): Query<Request>,
+) -> Result<Json<Explanation>, Refusal> {
+    let unknown = no_key(&request.key);
+    line.ask(move |control| Explanation::of(control, &request)).await?.map(Json).ok_or(unknown)
+}
+
+async fn reload(State(line): State<Line>) -> Result<Json<Reloaded>, Refusal> {
+    Ok(Json(line.ask(Control::reload).await??))
+}
+
+fn no_key(name: &str) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_key", format_args!("there is no key {name:?}"))
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 
 mod check;
 mod daemon;
+mod explain;
 mod flood;
 mod keys;
 mod load;
+mod reload;
 mod status;
 mod table;
 
@@ -49,6 +51,12 @@ enum Command {
     /// Show how the running daemon fares
     #[command(after_help = status::EXAMPLES)]
     Status(daemon::Daemon),
+    /// Let the running daemon read tiers, rules and keys again
+    #[command(after_help = reload::EXAMPLES)]
+    Reload(daemon::Daemon),
+    /// Tell what a request would get, and why, without charging it
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Show and change the API keys; a running daemon takes changes over by itself
     #[command(after_help = keys::EXAMPLES)]
     Keys {
@@ -70,6 +78,8 @@ impl Cli {
             Command::Run => run::run(&config),
             Command::Check => check::check(&config),
             Command::Status(daemon) => status::status(&config, &daemon),
+            Command::Reload(daemon) => reload::reload(&config, &daemon),
+            Command::Explain(request) => explain::explain(&config, request),
             Command::Keys { command } => keys::execute(&config, command),
             Command::Load(load) => load::execute(&config, *load),
             Command::Version => print(concat!("ratelimitd ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -66,6 +66,41 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The sections that only a restart takes over, and that differ in `other`.
+    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            mode,
+            action,
+            proxy,
+            health,
+            forwarding,
+            kernel,
+            keys,
+            anonymous,
+            headers,
+            bulk,
+            admin,
+            rules: _,
+            tiers: _,
+        } = self;
+        let differs = [
+            ("mode", *mode != other.mode),
+            ("action", *action != other.action),
+            ("proxy", *proxy != other.proxy),
+            ("health", *health != other.health),
+            ("forwarding", *forwarding != other.forwarding),
+            ("kernel", *kernel != other.kernel),
+            ("keys", *keys != other.keys),
+            ("anonymous", *anonymous != other.anonymous),
+            ("headers", *headers != other.headers),
+            ("bulk", *bulk != other.bulk),
+            ("admin", *admin != other.admin),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
 /// Relative paths in a configuration file start where the file is.
 fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))

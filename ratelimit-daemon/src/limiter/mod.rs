@@ -5,11 +5,13 @@
 //! nothing that it finds changes the answer.
 #![forbid(unsafe_code)]
 
+mod foresight;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod unproxied;
 
+pub use foresight::{Foresight, LimitState};
 pub use standing::{RuleStanding, Standing, WindowStanding};
 
 use crate::policy::Key;
@@ -203,6 +205,11 @@ impl Limiter {
         windows.tidy(now);
         let is_full = self.slots.get(key.slot).is_none_or(|slot| slot.bucket.load() <= now);
         windows.is_empty() && is_full
+    }
+
+    /// The slot of `key`.
+    pub fn slot(&self, key: &Key) -> Option<&Slot> {
+        self.slots.get(key.slot)
     }
 
     /// Gives back `paid` tokens that the kernel took for requests which no limit counts.

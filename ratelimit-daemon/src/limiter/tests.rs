@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const SLOT: u32 = 3;
 
-fn key(requests_per_hour: u32, burst_per_minute: u32) -> Key {
+pub(super) fn key(requests_per_hour: u32, burst_per_minute: u32) -> Key {
     Key {
         name: "acme".into(),
         tier: "custom".into(),
@@ -23,7 +23,7 @@ fn key(requests_per_hour: u32, burst_per_minute: u32) -> Key {
     }
 }
 
-fn rule(name: &str, endpoint: &str, limit: u32) -> Rule {
+pub(super) fn rule(name: &str, endpoint: &str, limit: u32) -> Rule {
     Rule {
         name: name.to_owned(),
         endpoints: vec![endpoint.parse::<Endpoint>().unwrap()],
@@ -36,12 +36,12 @@ fn rule(name: &str, endpoint: &str, limit: u32) -> Rule {
     }
 }
 
-fn applied(rules: Vec<Rule>, target: &str) -> Vec<Applied> {
+pub(super) fn applied(rules: Vec<Rule>, target: &str) -> Vec<Applied> {
     let router = Router::new(&Rules { rules, case_sensitive: false }, None);
     router.matching(&mut Room::default(), "GET", target).unwrap()
 }
 
-fn limiter(key: &Key, observe: bool) -> Limiter {
+pub(super) fn limiter(key: &Key, observe: bool) -> Limiter {
     let limiter = Limiter::new(Slots::anonymous(8).unwrap(), observe);
     limiter.install(key, &[], 1);
     limiter

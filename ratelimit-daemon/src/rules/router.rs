@@ -83,6 +83,13 @@ impl Router {
         &self.everywhere
     }
 
+    /// One of each window's rules, in the order of their names.
+    pub fn windows(&self) -> Vec<Applied> {
+        let mut windows = self.targets.clone();
+        windows.dedup_by_key(|applied| applied.window);
+        windows
+    }
+
     /// The rules that apply to a request of `method` whose target is `target`, a path with or without a query; in
     /// the order of their names.
     pub fn matching(&self, room: &mut Room, method: &str, target: &str) -> Result<Vec<Applied>, BadTarget> {

@@ -21,6 +21,7 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod load;
+mod operator;
 mod pipelines;
 mod reply;
 mod retransmission;

@@ -18,7 +18,7 @@ struct Daemon {
     socket: PathBuf,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Daemon {
@@ -48,7 +48,19 @@ impl Daemon {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(attend(control, listening, ended));
         });
-        Self { socket, end: Some(end), thread: Some(thread), _directory: directory }
+        Self { socket, end: Some(end), thread: Some(thread), directory }
+    }
+
+    /// Puts `new` in the place of `old` in the configuration.
+    fn configure(&self, old: &str, new: &str) {
+        let path = self.directory.path().join("ratelimitd.toml");
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(before.contains(old), "{before}");
+        fs::write(&path, before.replacen(old, new, 1)).unwrap();
+    }
+
+    fn reload(&self) -> Result<Value> {
+        client::post(&self.socket, "/reload")
     }
 
     fn get(&self, path: &str) -> Result<Value> {
@@ -89,6 +101,86 @@ fn the_status_tells_what_runs() {
         (&status["interfaces"], &status["ports"], &status["kernel"]),
         (&json!([]), &json!([]), &Value::Null)
     );
+}
+
+#[test]
+fn a_key_is_told_limit_by_limit() {
+    let daemon = Daemon::start();
+    let key = daemon.get("/keys/one").unwrap();
+    assert_eq!((&key["tier"], &key["state"]), (&json!("professional"), &json!("enabled")));
+    let limits = key["limits"].as_array().unwrap();
+    let told: Vec<_> =
+        limits.iter().map(|limit| (limit["name"].as_str().unwrap(), &limit["limit"])).collect();
+    let (burst, hour, bulk, export, search) = (json!(100), json!(1_000), json!(20), json!(10), json!(100));
+    let expected =
+        [("burst", &burst), ("hour", &hour), ("bulk", &bulk), ("export", &export), ("search", &search)];
+    assert_eq!(told, expected);
+    assert!(limits.iter().all(|limit| limit["limit"] == limit["remaining"] && limit["wait_seconds"] == 0));
+    assert_eq!(daemon.get("/keys/two").unwrap()["state"], "disabled");
+    assert_eq!(daemon.get("/keys/three").unwrap_err().to_string(), "there is no key \"three\"");
+    assert!(!key.to_string().contains(KEY));
+}
+
+#[test]
+fn a_request_is_explained_and_not_charged() {
+    let daemon = Daemon::start();
+    let explain = |key: &str, method: &str, path: &str| {
+        let query = serde_urlencoded::to_string([("key", key), ("method", method), ("path", path)]).unwrap();
+        daemon.get(&format!("/explain?{query}")).unwrap()
+    };
+    let names = |explanation: &Value| {
+        let limits = explanation["limits"].as_array().unwrap();
+        limits.iter().map(|limit| limit["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        let export = explain("one", "POST", "/courses//7/%65xport?a=b&c");
+        assert_eq!((&export["verdict"], &export["refused_by"]), (&json!("admitted"), &Value::Null));
+        assert_eq!(names(&export), ["burst", "hour", "export"]);
+        assert_eq!(export["limits"][2]["remaining"], 10);
+    }
+    assert_eq!(names(&explain("one", "GET", "/courses")), ["burst", "hour"]);
+    let disabled = explain("two", "GET", "/courses");
+    assert_eq!((&disabled["verdict"], &disabled["refused_by"]), (&json!("refused"), &json!("disabled_key")));
+    let ambiguous = explain("one", "GET", "/a%2fb/%00");
+    assert_eq!(ambiguous["refused_by"], "bad_request");
+}
+
+#[test]
+fn a_reload_tells_what_it_changed() {
+    let daemon = Daemon::start();
+    let nothing = daemon.reload().unwrap();
+    let unchanged = json!({ "added": [], "changed": [], "removed": [] });
+    assert_eq!(
+        (&nothing["keys"], &nothing["tiers"], &nothing["rules"]),
+        (&unchanged, &unchanged, &unchanged)
+    );
+    let more = "[tiers.professional]\nburst_per_minute = 7\n[tiers.partner]\nrequests_per_hour = 5\n\
+                burst_per_minute = 5\n[rules.search]\nenabled = false\n[admin]";
+    daemon.configure("[admin]", more);
+    daemon.configure("[keys]", "max_connections = 9\n[keys]");
+    let reloaded = daemon.reload().unwrap();
+    assert_eq!(reloaded["keys"], json!({ "added": [], "changed": ["one", "two"], "removed": [] }));
+    assert_eq!(
+        reloaded["tiers"],
+        json!({ "added": ["partner"], "changed": ["professional"], "removed": [] })
+    );
+    assert_eq!(reloaded["rules"], json!({ "added": [], "changed": [], "removed": ["search"] }));
+    assert_eq!(reloaded["waiting_for_restart"], json!(["proxy"]));
+    assert_eq!(daemon.get("/keys/one").unwrap()["limits"][0]["limit"], 7);
+}
+
+#[test]
+fn a_reload_that_is_wrong_changes_nothing_and_tells_where() {
+    let daemon = Daemon::start();
+    daemon.configure("[admin]", "[tiers.professional]\nburst_per_minute = 7\nrequests_per_hour = 0\n[admin]");
+    let error = daemon.reload().unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("ratelimitd.toml:8: tiers.professional.requests_per_hour: 0 is out of range"),
+        "{told}"
+    );
+    assert!(error.is::<Problems>(), "it exits with 2");
+    assert_eq!(daemon.get("/keys/one").unwrap()["limits"][0]["limit"], 100);
 }
 
 #[test]

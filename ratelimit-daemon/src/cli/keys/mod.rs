@@ -2,7 +2,8 @@
 
 mod list;
 
-use super::{print, wrong_argument};
+use super::daemon::Daemon;
+use super::{explain, print, wrong_argument};
 use crate::config::Config;
 use crate::keys::{self, Entry, KeyFile, PlainKey};
 use crate::policy::{Limits, Tiers, check_key_name, unknown_rule_text, unknown_tier_text};
@@ -25,6 +26,7 @@ Examples:
   ratelimitd keys set acme-prod --expires 90d
   ratelimitd keys disable acme-old
   ratelimitd keys list --json
+  ratelimitd keys show acme-prod
 
 A key is shown once, when it is added; the key file holds only hashes of it.
 A key keeps what it has used when its tier or its limits change.";
@@ -39,6 +41,13 @@ pub(super) enum Command {
         /// As JSON, for programs
         #[arg(long)]
         json: bool,
+    },
+    /// Show how a key's limits stand, and what came of its requests since the daemon started
+    Show {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        daemon: Daemon,
     },
     /// Change a key's tier, its own limits, or when it expires
     Set(Set),
@@ -156,22 +165,26 @@ fn number(range: RangeInclusive<u32>) -> clap::builder::RangedI64ValueParser<u32
     value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
 }
 
-fn key_name(text: &str) -> Result<String, String> {
+pub(super) fn key_name(text: &str) -> Result<String, String> {
     check_key_name(text).map(|()| text.to_owned())
 }
 
 /// Does what was asked for with the keys of the configuration at `config`.
 pub(super) fn execute(config: &Path, command: Command) -> Result<()> {
-    let config = Config::load(config)?;
-    let path = &config.keys.file;
+    let load = || Config::load(config);
     match command {
-        Command::Add(add) => self::add(&config, add),
-        Command::List { json } => list::list(&KeyFile::load(path)?, &config.tiers, json),
-        Command::Set(set) => self::set(&config, set),
-        Command::Disable(Named { name }) => set_disabled(path, &name, true),
-        Command::Enable(Named { name }) => set_disabled(path, &name, false),
+        Command::Add(add) => self::add(&load()?, add),
+        Command::List { json } => {
+            let config = load()?;
+            list::list(&KeyFile::load(&config.keys.file)?, &config.tiers, json)
+        }
+        // The daemon is asked, also if the configuration has just become wrong.
+        Command::Show { named: Named { name }, daemon } => explain::show(config, &name, &daemon),
+        Command::Set(set) => self::set(&load()?, set),
+        Command::Disable(Named { name }) => set_disabled(&load()?.keys.file, &name, true),
+        Command::Enable(Named { name }) => set_disabled(&load()?.keys.file, &name, false),
         Command::Remove(Named { name }) => {
-            keys::update(path, |file| file.remove(&name))?;
+            keys::update(&load()?.keys.file, |file| file.remove(&name))?;
             eprintln!("removed key {name}");
             Ok(())
         }
