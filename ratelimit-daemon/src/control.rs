@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
 use crate::proxy::Upstreams;
+use crate::service;
 use anyhow::Result;
 use tracing::error;
 
@@ -43,7 +44,10 @@ impl Control {
 
     /// Reads tiers, rules and keys again; all is taken over or nothing. The log tells of a failure.
     pub(crate) fn reload(&mut self) -> Result<Reloaded> {
-        self.watch.reload(&mut self.enforcement).inspect_err(report)
+        service::tell_reloading();
+        let reloaded = self.watch.reload(&mut self.enforcement).inspect_err(report);
+        service::tell_reloaded();
+        reloaded
     }
 }
 

@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod records;
 pub mod rules;
 pub mod run;
+mod service;
 mod shared_memory;
 pub mod slots;
 pub mod strangers;

@@ -2,7 +2,7 @@
 //! and the key file, and stops by draining the proxy before the kernel program is detached.
 #![forbid(unsafe_code)]
 
-use crate::admin::{self, Question, Socket};
+use crate::admin::{self, Line, Questions, Socket};
 use crate::config::{Config, Mode};
 use crate::control::Control;
 use crate::enforcement::Enforcement;
@@ -10,6 +10,7 @@ use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile};
 use crate::policy::Policy;
 use crate::proxy::{self, Shared};
+use crate::service;
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 /// How often the key file and the kernel program's log are looked at.
@@ -58,7 +59,11 @@ pub fn run(path: &Path) -> Result<()> {
         let signals = Signals::new()?;
         let config = control.config().clone();
         control.enforcement.attach(&config)?;
-        let questions = admin::serve(socket)?;
+        let (line, questions) = Line::new();
+        if let Some(socket) = socket {
+            admin::serve(socket, line.clone())?;
+        }
+        tokio::spawn(service::feed_watchdog(config, line));
         match listeners {
             Some(listeners) => serve(listeners, &mut control, signals, questions).await,
             None => {
@@ -89,9 +94,6 @@ fn raise_open_files(max_connections: usize) {
     }
 }
 
-/// What operators ask.
-type Questions = mpsc::Receiver<Question>;
-
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -115,7 +117,9 @@ async fn enforce(control: &mut Control, mut signals: Signals, mut questions: Que
         "mode = \"kernel\": endpoint rules, anonymous clients and fields on admitted responses need the proxy and are \
          not available"
     );
-    info!("enforcing on ports {:?}", control.config().kernel.ports);
+    let status = format!("enforcing on ports {:?}", control.config().kernel.ports);
+    info!("{status}");
+    service::tell_ready(&status);
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     let mut count = tokio::time::interval(COUNT_INTERVAL);
     loop {
@@ -129,6 +133,7 @@ async fn enforce(control: &mut Control, mut signals: Signals, mut questions: Que
         }
     }
     info!("stopping");
+    service::tell_stopping(control.config());
 }
 
 /// Serves until a signal, or until the proxy ends by itself, which is an error.
@@ -146,7 +151,9 @@ async fn serve(
         let _ = report.send(proxy::serve(listeners, shared, stopped));
     })?;
     let upstreams: Vec<_> = control.config().proxy.upstreams.iter().map(ToString::to_string).collect();
-    info!("serving on {:?} for {}", control.config().proxy.listen, upstreams.join(", "));
+    let status = format!("serving on {:?} for {}", control.config().proxy.listen, upstreams.join(", "));
+    info!("{status}");
+    service::tell_ready(&status);
     let mut tick = tokio::time::interval(LOOK_INTERVAL);
     loop {
         tokio::select! {
@@ -159,6 +166,7 @@ async fn serve(
         }
     }
     info!("stopping: no new connections, open requests are answered");
+    service::tell_stopping(control.config());
     drop(questions);
     stop.send_replace(true);
     let result = ended.await.map_err(|_| anyhow!("the proxy panicked"))?;

@@ -15,6 +15,7 @@ pub mod linker;
 pub mod lint;
 pub mod load;
 pub mod model;
+pub mod package;
 pub mod packages;
 pub mod setup;
 pub mod tally;

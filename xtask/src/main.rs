@@ -22,6 +22,8 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
+    /// Makes the Debian package: daemon, unit, manual, completions
+    Package,
     /// Shows everything in a laboratory of two network namespaces, and accounts for every request
     Demo,
     /// Runs every test, the lints and the demonstration
@@ -51,6 +53,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup => xtask::setup::all(),
         Task::Build { debug } => xtask::build::all(debug),
+        Task::Package => xtask::package::all(),
         Task::Demo => xtask::demo::run(),
         Task::Test => xtask::test::all(),
         Task::Model => xtask::model::check(),

@@ -9,8 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that tests and the demonstration use, with Debian's packages of them.
-const TEST_PROGRAMS: [(&str, &str); 5] =
-    [("ip", "iproute2"), ("curl", "curl"), ("wrk", "wrk"), ("nginx", "nginx"), ("haproxy", "haproxy")];
+const TEST_PROGRAMS: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("wrk", "wrk"),
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("systemd-analyze", "systemd"),
+    ("adduser", "adduser"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+];
 
 /// Components of the host's toolchain that `cargo xtask lint` uses.
 const LINT_PROGRAMS: [(&str, &str); 2] = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];

@@ -6,12 +6,14 @@
 
 pub(crate) mod client;
 pub(crate) mod keys;
+mod line;
 pub(crate) mod reload;
 mod server;
 mod socket;
 pub(crate) mod status;
 
-pub(crate) use server::{Question, serve};
+pub(crate) use line::{Line, Questions};
+pub(crate) use server::serve;
 pub(crate) use socket::Socket;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! The daemon's side: requests become questions to the control loop.
 
 use super::keys::{Explanation, KeyState, Request};
+use super::line::{Line, Stopping};
 use super::reload::Reloaded;
 use super::socket::{Socket, SocketFile};
 use super::status::Status;
@@ -14,24 +15,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::fmt;
-use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-/// Questions that wait; more of them wait in their connections.
-const WAITING: usize = 16;
-
-/// What the control loop is to do; it answers by itself.
-pub(crate) type Question = Box<dyn FnOnce(&mut Control) + Send>;
-
-/// Answers on `socket`, if there is one, for as long as the runtime runs. The questions are for the control loop; those
-/// that come when the receiver is gone are told that the daemon stops.
-pub(crate) fn serve(socket: Option<Socket>) -> Result<mpsc::Receiver<Question>> {
-    let (line, questions) = mpsc::channel(WAITING);
-    if let Some(Socket { listener, file }) = socket {
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        tokio::spawn(answer(listener, file, Line(line)));
-    }
-    Ok(questions)
+/// Answers on `socket` for as long as the runtime runs.
+pub(crate) fn serve(socket: Socket, line: Line) -> Result<()> {
+    let Socket { listener, file } = socket;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    tokio::spawn(answer(listener, file, line));
+    Ok(())
 }
 
 async fn answer(listener: tokio::net::UnixListener, _file: SocketFile, line: Line) {
@@ -49,27 +40,6 @@ async fn answer(listener: tokio::net::UnixListener, _file: SocketFile, line: Lin
     }
 }
 
-/// The way to the control loop.
-#[derive(Clone, Debug)]
-struct Line(mpsc::Sender<Question>);
-
-impl Line {
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut Control) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let stopping =
-            || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is about to stop");
-        let (tell, told) = oneshot::channel();
-        let question: Question = Box::new(move |control| {
-            // Who asked may have gone.
-            let _ = tell.send(question(control));
-        });
-        self.0.send(question).await.map_err(|_| stopping())?;
-        told.await.map_err(|_| stopping())
-    }
-}
-
 /// An answer that says no.
 #[derive(Debug)]
 struct Refusal {
@@ -81,6 +51,12 @@ impl Refusal {
     fn new(status: StatusCode, code: &str, message: impl fmt::Display) -> Self {
         let error = ErrorText { code: code.to_owned(), message: message.to_string() };
         Self { status, body: ErrorBody { error } }
+    }
+}
+
+impl From<Stopping> for Refusal {
+    fn from(Stopping: Stopping) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is about to stop")
     }
 }
 

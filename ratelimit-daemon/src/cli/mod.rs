@@ -5,6 +5,7 @@ mod check;
 mod daemon;
 mod explain;
 mod flood;
+mod generate;
 mod keys;
 mod load;
 mod reload;
@@ -15,6 +16,7 @@ use crate::document::{Problem, Problems};
 use crate::run;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -66,6 +68,17 @@ enum Command {
     /// Send load, and tell how it was answered and whether the limits held
     #[command(after_help = load::EXAMPLES)]
     Load(Box<load::Load>),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual's pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
     /// Print the version
     Version,
 }
@@ -82,6 +95,8 @@ impl Cli {
             Command::Explain(request) => explain::explain(&config, request),
             Command::Keys { command } => keys::execute(&config, command),
             Command::Load(load) => load::execute(&config, *load),
+            Command::Completions { shell } => generate::completions(shell),
+            Command::Man { directory } => generate::man(&directory),
             Command::Version => print(concat!("ratelimitd ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const BYTES: RangeInclusive<u32> = 1..=1 << 30;
-const DEFAULT_KEY_FILE: &str = "/etc/ratelimitd/keys.toml";
+const DEFAULT_KEY_FILE: &str = "/var/lib/ratelimitd/keys.toml";
 const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
 const MAX_INTERFACE_NAME: usize = 15;

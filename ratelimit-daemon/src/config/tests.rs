@@ -47,7 +47,7 @@ fn the_defaults() {
     assert_eq!(config.kernel.ports, [8080, 8081]);
     assert_eq!(config.kernel.attach, Attach::Auto);
     assert_eq!((config.kernel.max_keys, config.kernel.max_flows), (65_536, 65_536));
-    assert_eq!(config.keys.file, Path::new("/etc/ratelimitd/keys.toml"));
+    assert_eq!(config.keys.file, Path::new("/var/lib/ratelimitd/keys.toml"));
     assert_eq!(config.keys.header, "x-api-key");
     assert!(config.keys.bearer);
     assert_eq!(config.keys.missing, Missing::Reject);

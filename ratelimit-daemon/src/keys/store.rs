@@ -2,6 +2,7 @@
 
 use super::{KeyFile, format};
 use anyhow::{Context, Result};
+use rustix::process::geteuid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -46,7 +47,7 @@ fn save(file: &KeyFile) -> Result<()> {
     // Made with mode 0600.
     let mut new = NamedTempFile::with_prefix_in(".ratelimitd-keys-", directory)?;
     new.write_all(format::text(file)?.as_bytes())?;
-    keep_owner(new.as_file(), path)?;
+    keep_owner(new.as_file(), path, directory)?;
     new.as_file().sync_all()?;
     new.persist(path)?;
     // The rename is durable once the directory is.
@@ -54,9 +55,13 @@ fn save(file: &KeyFile) -> Result<()> {
     Ok(())
 }
 
-/// Gives the new file the owner and group of the one that it replaces.
-fn keep_owner(new: &File, path: &Path) -> Result<()> {
+/// Gives the new file the owner and group of the one that it replaces. The first one that root makes belongs to whom
+/// its directory belongs to: the daemon, which has to read it.
+fn keep_owner(new: &File, path: &Path, directory: &Path) -> Result<()> {
     let old = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && geteuid().is_root() => {
+            fs::metadata(directory)?
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         old => old?,
     };

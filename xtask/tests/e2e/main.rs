@@ -26,6 +26,7 @@ mod pipelines;
 mod reply;
 mod retransmission;
 mod segments;
+mod service;
 mod spoof;
 mod starts;
 mod status;
