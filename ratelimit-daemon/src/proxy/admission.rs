@@ -125,11 +125,12 @@ impl Request<'_> {
         let Some(finding) = finding else {
             let observe = client.worker.shared.config.action == Action::Observe;
             let Some(bulk) = Bulk::of(head, framing, survey.expects_continue, &rules, observe) else {
-                return conclude(limiter.judge(key, &rules, credit(), now), framing);
+                let judgement = limiter.judge(key, &rules, credit(), now);
+                return conclude(client, key, judgement, framing, now);
             };
             // Whoever is over a limit need not send the body.
             return match limiter.refuse_early(key, &rules, credit, now) {
-                Some(judgement) => conclude(judgement, framing),
+                Some(judgement) => conclude(client, key, judgement, framing, now),
                 None => Ok(Admission::Look(bulk)),
             };
         };
@@ -139,15 +140,23 @@ impl Request<'_> {
             }
             return Err(Refusal { reason, standing: Some(limiter.standing(key, &rules, now)) });
         }
-        conclude(limiter.judge_looked_into(key, &rules, &finding.dry_runs, credit(), now), framing)
+        let judgement = limiter.judge_looked_into(key, &rules, &finding.dry_runs, credit(), now);
+        conclude(client, key, judgement, framing, now)
     }
 }
 
-fn conclude(judgement: Judgement, framing: Framing) -> Result<Admission, Refusal> {
+fn conclude(
+    client: &Client,
+    key: &Key,
+    judgement: Judgement,
+    framing: Framing,
+    now: u64,
+) -> Result<Admission, Refusal> {
     let Judgement { verdict, standing } = judgement;
     match verdict {
         Verdict::Admitted | Verdict::Observed { .. } => Ok(Admission::Forward(framing, Some(standing))),
-        Verdict::Refused { wait_ns, .. } => {
+        Verdict::Refused { limit, wait_ns } => {
+            client.worker.sample.note(key, &limit, wait_ns, now);
             Err(Refusal { reason: Reason::RateLimited(wait_ns), standing: Some(standing) })
         }
     }

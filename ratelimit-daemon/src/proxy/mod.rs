@@ -33,6 +33,7 @@ mod relay;
 mod response;
 mod role;
 mod room;
+mod sample;
 mod survey;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::health;
 use super::listen::BACKLOG;
 use super::refusal;
 use super::room::{Room, Taken};
+use super::sample::Sample;
 use super::upstream::Pool;
 use crate::clock;
 use crate::config::{Action, Anonymous, Config};
@@ -82,6 +83,8 @@ pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) pool: Pool,
     pub(super) date: Date,
+    /// Refusals that the log tells of.
+    pub(super) sample: Sample,
     /// Where paths are read.
     pub(super) paths: RefCell<rules::Room>,
     common: Arc<Common>,
@@ -116,6 +119,7 @@ impl Worker {
         Self {
             pool: Pool::new(&shared.upstreams.0, shared.config.proxy.connect_timeout),
             date: Date::default(),
+            sample: Sample::default(),
             paths: RefCell::default(),
             shared: shared.clone(),
             common: common.clone(),
