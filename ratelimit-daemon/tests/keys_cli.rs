@@ -340,3 +340,16 @@ fn an_exposed_key_file_is_warned_about() {
     let check = site.ok("check");
     assert!(check.stderr.contains("has mode 644") && check.stderr.contains("chmod 600"), "{}", check.stderr);
 }
+
+#[test]
+fn the_effective_configuration_is_one_that_means_the_same() {
+    let site = Site::new();
+    let all = site.ok("check --dump-effective").stdout;
+    assert!(all.contains("[tiers.partner]\n") && all.contains("head_timeout_seconds = 10\n"), "{all}");
+    fs::write(site.config(), &all).unwrap();
+    assert_eq!(site.ok("check --dump-effective").stdout, all);
+    fs::write(site.config(), format!("{CONFIG}[kernel]\nattach = \"fast\"\n")).unwrap();
+    let wrong = site.run("check --dump-effective");
+    assert!(wrong.code == Some(2) && wrong.stdout.is_empty(), "{wrong:?}");
+    assert!(wrong.stderr.contains("ratelimitd.toml:10: kernel.attach: unknown value"), "{wrong:?}");
+}

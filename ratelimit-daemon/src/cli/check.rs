@@ -13,6 +13,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   ratelimitd check
   ratelimitd check --config /etc/ratelimitd/new.toml && systemctl reload ratelimitd
+  ratelimitd check --dump-effective > everything.toml
 
 Prints every problem with its file and line, and exits with 2 if there is one.";
 
@@ -30,6 +31,13 @@ pub(super) fn check(path: &Path) -> Result<()> {
         kernel(&config.kernel),
         list(config.tiers.keys()),
     ))
+}
+
+/// Checks both files as well, and prints the configuration with every setting in it.
+pub(super) fn dump_effective(path: &Path) -> Result<()> {
+    let config = Config::load(path)?;
+    keys(&config)?;
+    print(&config.effective()?)
 }
 
 /// Checks the key file against the configuration, and sums it up.

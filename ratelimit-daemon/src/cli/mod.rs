@@ -49,7 +49,11 @@ enum Command {
     Run,
     /// Check the configuration and the key file
     #[command(after_help = check::EXAMPLES)]
-    Check,
+    Check {
+        /// Print the whole configuration, also what the file leaves at its default
+        #[arg(long)]
+        dump_effective: bool,
+    },
     /// Show how the running daemon fares
     #[command(after_help = status::EXAMPLES)]
     Status(daemon::Daemon),
@@ -89,7 +93,8 @@ impl Cli {
         let Self { config, command } = self;
         match command {
             Command::Run => run::run(&config),
-            Command::Check => check::check(&config),
+            Command::Check { dump_effective: false } => check::check(&config),
+            Command::Check { dump_effective: true } => check::dump_effective(&config),
             Command::Status(daemon) => status::status(&config, &daemon),
             Command::Reload(daemon) => reload::reload(&config, &daemon),
             Command::Explain(request) => explain::explain(&config, request),

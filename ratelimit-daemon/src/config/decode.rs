@@ -29,9 +29,9 @@ const ACTIONS: &[(&str, Action)] = &[
     ("drop", Action::Drop),
     ("observe", Action::Observe),
 ];
-const ATTACHES: &[(&str, Attach)] =
+pub(super) const ATTACHES: &[(&str, Attach)] =
     &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic), ("tc", Attach::Tc)];
-const MISSING: &[(&str, Missing)] =
+pub(super) const MISSING: &[(&str, Missing)] =
     &[("reject", Missing::Reject), ("anonymous", Missing::Anonymous), ("pass", Missing::Pass)];
 
 impl Display for Mode {
@@ -47,7 +47,7 @@ impl Display for Action {
 }
 
 /// How the configuration spells `value`.
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     words.iter().find(|(_, other)| *other == value).map_or("", |(word, _)| word)
 }
 

@@ -28,7 +28,7 @@ pub enum Forwarded {
     Off,
 }
 
-const FORWARDED: &[(&str, Forwarded)] =
+pub(super) const FORWARDED: &[(&str, Forwarded)] =
     &[("append", Forwarded::Append), ("replace", Forwarded::Replace), ("off", Forwarded::Off)];
 
 /// Networks by address and prefix length.
@@ -36,6 +36,11 @@ const FORWARDED: &[(&str, Forwarded)] =
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
+        self.0.iter()
+    }
+
     /// Whether `address`, which is no IPv4-mapped one, lies in one of them.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))

@@ -6,6 +6,7 @@
 mod admin;
 mod anonymous;
 mod decode;
+mod effective;
 mod forwarding;
 mod health;
 mod proxy;
