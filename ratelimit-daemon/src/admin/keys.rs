@@ -182,7 +182,7 @@ impl LimitStanding {
 }
 
 impl Counts {
-    /// What the kernel refuses never reaches the proxy, so the two are added.
+    /// What the kernel refuses never reaches the proxy, so the two are added. What it observes does, where there is one.
     fn of(control: &Control, key: &Key) -> Self {
         let usage = &key.usage;
         let slot = control.enforcement.limiter().slot(key);
@@ -200,7 +200,10 @@ impl Counts {
             refused_burst: burst + kernel(|slot| slot.refused_burst.load()),
             refused_hour: hour + kernel(|slot| slot.refused_blocked.load()),
             refused_rule: rule,
-            observed,
+            observed: match has_proxy(control) {
+                true => observed,
+                false => kernel(|slot| slot.observed.load()),
+            },
         }
     }
 }
