@@ -1,11 +1,11 @@
-//! `GET /keys/NAME` and `GET /explain`: how a key stands, and what one of its requests would get.
+//! `GET /keys`, `GET /keys/NAME` and `GET /explain`: how a key stands, and what one of its requests would get.
 
 use crate::clock;
 use crate::config::Mode;
 use crate::control::Control;
 use crate::limiter::{Limit, LimitState, Verdict};
 use crate::policy::Key;
-use crate::rules::{self, BadTarget};
+use crate::rules::{self, Applied, BadTarget};
 use ratelimit_common::SECOND_NS;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,14 +21,14 @@ pub(crate) struct Request {
     pub(crate) path: String,
 }
 
-/// The answer to `GET /keys/NAME`.
+/// The answer to `GET /keys/NAME`, and one of many to `GET /keys`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     pub(crate) name: String,
     pub(crate) tier: String,
     pub(crate) fingerprint: String,
     pub(crate) state: Usability,
-    /// Its burst, its hour and every endpoint rule.
+    /// Its burst and its hour; every endpoint rule too, where one key is asked for.
     pub(crate) limits: Vec<LimitStanding>,
     pub(crate) requests: Counts,
 }
@@ -97,15 +97,24 @@ impl KeyState {
         let key = find(control, name)?;
         let policy = control.enforcement.policy().load();
         let rules = if has_proxy(control) { policy.router().windows() } else { Vec::new() };
-        let foreseen = control.enforcement.limiter().foresee(&key, &rules, clock::now());
-        Some(Self {
+        Some(Self::new(control, &key, &rules))
+    }
+
+    /// Of all keys.
+    pub(super) fn all(control: &Control) -> Vec<Self> {
+        control.enforcement.policy().load().keys().map(|key| Self::new(control, key, &[])).collect()
+    }
+
+    fn new(control: &Control, key: &Key, rules: &[Applied]) -> Self {
+        let foreseen = control.enforcement.limiter().foresee(key, rules, clock::now());
+        Self {
             name: key.name.clone(),
             tier: key.tier.clone(),
             fingerprint: key.fingerprint.clone(),
-            state: Usability::of(&key),
+            state: Usability::of(key),
             limits: foreseen.limits.iter().map(LimitStanding::of).collect(),
-            requests: Counts::of(control, &key),
-        })
+            requests: Counts::of(control, key),
+        }
     }
 }
 

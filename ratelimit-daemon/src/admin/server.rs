@@ -28,6 +28,7 @@ pub(crate) fn serve(socket: Socket, line: Line) -> Result<()> {
 async fn answer(listener: tokio::net::UnixListener, _file: SocketFile, line: Line) {
     let routes = Router::new()
         .route("/status", get(status))
+        .route("/keys", get(keys))
         .route("/keys/{name}", get(key))
         .route("/explain", get(explain))
         .route("/reload", post(reload))
@@ -78,6 +79,10 @@ impl IntoResponse for Refusal {
 
 async fn status(State(line): State<Line>) -> Result<Json<Status>, Refusal> {
     Ok(Json(line.ask(|control| Status::of(control)).await??))
+}
+
+async fn keys(State(line): State<Line>) -> Result<Json<Vec<KeyState>>, Refusal> {
+    Ok(Json(line.ask(|control| KeyState::all(control)).await?))
 }
 
 async fn key(State(line): State<Line>, Path(name): Path<String>) -> Result<Json<KeyState>, Refusal> {

@@ -11,6 +11,7 @@ mod load;
 mod reload;
 mod status;
 mod table;
+mod top;
 
 use crate::document::{Problem, Problems};
 use crate::run;
@@ -57,6 +58,11 @@ enum Command {
     /// Show how the running daemon fares
     #[command(after_help = status::EXAMPLES)]
     Status(daemon::Daemon),
+    /// Show what the kernel program has found, by verdict and skip
+    Counters(daemon::Daemon),
+    /// Show the keys that use most, or are refused most
+    #[command(after_help = top::EXAMPLES)]
+    Top(top::Top),
     /// Let the running daemon read tiers, rules and keys again
     #[command(after_help = reload::EXAMPLES)]
     Reload(daemon::Daemon),
@@ -96,6 +102,8 @@ impl Cli {
             Command::Check { dump_effective: false } => check::check(&config),
             Command::Check { dump_effective: true } => check::dump_effective(&config),
             Command::Status(daemon) => status::status(&config, &daemon),
+            Command::Counters(daemon) => status::counters(&config, &daemon),
+            Command::Top(top) => top::top(&config, &top),
             Command::Reload(daemon) => reload::reload(&config, &daemon),
             Command::Explain(request) => explain::explain(&config, request),
             Command::Keys { command } => keys::execute(&config, command),

@@ -5,7 +5,7 @@ use super::print;
 use super::table::table;
 use crate::admin::client;
 use crate::admin::status::{Counters, Status, UpstreamState};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,6 +28,16 @@ pub(super) fn status(config: &Path, daemon: &Daemon) -> Result<()> {
     print(&text(&status))
 }
 
+/// Asks the daemon for the kernel's counters alone, and shows all of them.
+pub(super) fn counters(config: &Path, daemon: &Daemon) -> Result<()> {
+    let status: Status = client::get(&daemon.socket(config)?, "/status")?;
+    let counters = status.kernel.context("no kernel program counts: kernel.interfaces is empty")?;
+    if daemon.json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&counters)?));
+    }
+    print(&tables(&counters, 0))
+}
+
 fn text(status: &Status) -> String {
     let Status { version, process_id, uptime_seconds, keys, .. } = status;
     let uptime = SignedDuration::from_secs(i64::try_from(*uptime_seconds).unwrap_or(i64::MAX));
@@ -46,7 +56,8 @@ fn text(status: &Status) -> String {
         ),
     ];
     let facts: Vec<_> = facts.map(|(name, value)| [format!("  {name}"), value]).into();
-    let counters = status.kernel.as_ref().map(counters).unwrap_or_default();
+    let counters =
+        status.kernel.as_ref().map(|counters| format!("\n{}", tables(counters, 1))).unwrap_or_default();
     format!(
         "ratelimitd {version}, process {process_id}, up for {uptime:#}\n{}\n{}{counters}",
         table(&facts),
@@ -74,14 +85,14 @@ fn interfaces(status: &Status) -> String {
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
-/// All verdicts, and the reasons for a skip that there were.
-fn counters(Counters { verdicts, skips }: &Counters) -> String {
+/// All verdicts, and the reasons for a skip that there were at least `least` times.
+fn tables(Counters { verdicts, skips }: &Counters, least: u64) -> String {
     let rows = |head: [&str; 2], counts: &BTreeMap<String, u64>, least: u64| {
         let rows = counts.iter().filter(|(_, count)| **count >= least);
         let rows = rows.map(|(name, count)| [name.clone(), count.to_string()]);
         table(&std::iter::once(head.map(String::from)).chain(rows).collect::<Vec<_>>())
     };
-    format!("\n{}\n{}", rows(["VERDICT", "REQUESTS"], verdicts, 0), rows(["SKIP", "PACKETS"], skips, 1))
+    format!("{}\n{}", rows(["VERDICT", "REQUESTS"], verdicts, 0), rows(["SKIP", "PACKETS"], skips, least))
 }
 
 #[cfg(test)]

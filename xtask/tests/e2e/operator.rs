@@ -34,6 +34,13 @@ fn a_key_that_is_refused_is_explained() -> Result<()> {
         "{shown}"
     );
     ensure!(shown.contains("refused by hour    15\n"), "{shown}");
+    let top = told(config, &["top", "--sort", "refused"])?;
+    ensure!(
+        top.lines().nth(1).is_some_and(|row| row.starts_with("key   small  5         15       0/5")),
+        "{top}"
+    );
+    let counters = told(config, &["counters"])?;
+    ensure!(counters.lines().any(|line| line == "refused_blocked  15"), "{counters}");
     let unknown = ratelimitd(config, &["explain", "other", "GET", "/"])?;
     ensure!(
         unknown.status.code() == Some(1) && unknown.stderr.ends_with(b"there is no key \"other\"\n"),

@@ -124,6 +124,15 @@ fn a_key_is_told_limit_by_limit() {
 }
 
 #[test]
+fn all_keys_are_told_without_their_rules() {
+    let daemon = Daemon::start();
+    let keys = daemon.get("/keys").unwrap();
+    let told =
+        keys.as_array().unwrap().iter().map(|key| (&key["name"], key["limits"].as_array().unwrap().len()));
+    assert_eq!(told.collect::<Vec<_>>(), [(&json!("one"), 2), (&json!("two"), 2)]);
+}
+
+#[test]
 fn a_request_is_explained_and_not_charged() {
     let daemon = Daemon::start();
     let explain = |key: &str, method: &str, path: &str| {
