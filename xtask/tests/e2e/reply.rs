@@ -184,7 +184,7 @@ fn on_a_bad_wire_every_refused_client_gets_its_answer() -> Result<()> {
     let (server, body) = (deployment.lab.host_v4(PORT), vec![b' '; 6_000]);
     let ask = |number: usize| -> Result<u64> {
         let upload = Request { method: "POST", body: &body, ..Request::get("/students", &headers) };
-        let request = if number % 3 == 0 { upload } else { Request::get(PATH, &headers) };
+        let request = if number.is_multiple_of(3) { upload } else { Request::get(PATH, &headers) };
         let outcome = deployment.lab.client.inside(|| Client::new(server).send(&request))?;
         match outcome {
             Outcome::Answered(answer) if answer.status == 429 => Ok(0),
