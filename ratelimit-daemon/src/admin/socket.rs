@@ -1,16 +1,15 @@
 //! The socket itself: who may connect, and whose it is.
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
-use rustix::process::umask;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// The daemon's user and group may ask: mode 0660. A directory that is made for the socket has 0750.
-const NOT_FOR_OTHERS: Mode = Mode::RWXO.union(Mode::XUSR).union(Mode::XGRP);
+/// The daemon's user and group may ask.
+const SOCKET_MODE: u32 = 0o660;
+/// A directory that is made for the socket.
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// A listening socket. Its file is removed when this is dropped.
@@ -25,18 +24,16 @@ pub(crate) struct Socket {
 pub(super) struct SocketFile(PathBuf);
 
 impl Socket {
-    /// Listens at `path`, in place of a daemon that is no more. To be called while the process has one thread: the
-    /// permissions of new files are the process's.
+    /// Listens at `path`, in place of a daemon that is no more.
     pub(crate) fn bind(path: &Path) -> Result<Self> {
         let told = || format!("admin.socket: cannot listen at {}", path.display());
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).with_context(told)?;
         }
         remove_abandoned(path)?;
-        let before = umask(NOT_FOR_OTHERS);
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let listener = bound.with_context(told)?;
+        let listener = UnixListener::bind(path).with_context(told)?;
+        // Until now it had what the process's mask allows, which is usually less: to ask one has to write.
+        fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).with_context(told)?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, file: SocketFile(path.to_owned()) })
     }
@@ -71,7 +68,6 @@ fn remove_abandoned(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn others_may_not_ask_and_the_end_leaves_nothing() {

@@ -59,7 +59,13 @@ fn the_program_finds_what_the_same_code_finds_in_user_space() {
             Err(skip) => prop_assert_eq!(outcome, skip),
             Ok(hash) if known.contains(&hash) => {
                 // A change of the addresses, the ports or the numbers makes it nobody's segment.
-                let judged = [Outcome::Admitted, Outcome::Retransmit, Outcome::FlowFull, Outcome::Unexpected];
+                let judged = [
+                    Outcome::Early,
+                    Outcome::Admitted,
+                    Outcome::Retransmit,
+                    Outcome::FlowFull,
+                    Outcome::Unexpected,
+                ];
                 prop_assert!(judged.contains(&outcome), "{:?}", outcome);
             }
             Ok(_) => prop_assert_eq!(outcome, Outcome::UnknownKey),

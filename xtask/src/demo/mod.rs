@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: ratelimitd in a laboratory, before real clients, and a closing account of every
 //! request: what was sent, what became of it, and what the limits allow in that time.
 
+mod alone;
 mod curl;
 mod load;
 mod report;
@@ -55,7 +56,8 @@ pub fn run() -> Result<()> {
         interrupt::check()?;
         return Err(error.context(demo.deployment.daemon().tail()).context("ratelimitd's last words"));
     }
-    let faults = demo.close()?;
+    let mut faults = demo.close()?;
+    faults.extend(alone::show(&own_executable())?);
     if !faults.is_empty() {
         bail!("not as it should be:\n{}", faults.join("\n"));
     }
@@ -65,8 +67,7 @@ pub fn run() -> Result<()> {
 
 impl Demo {
     fn open() -> Result<Self> {
-        // Not by its name: a build since may have put another file there.
-        let xtask = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        let xtask = own_executable();
         let plan = Plan {
             xtask: &xtask,
             mode: Mode::Proxy,
@@ -103,6 +104,11 @@ impl Demo {
         self.faults.extend(report::faults(&rows, &counted));
         Ok(self.faults)
     }
+}
+
+/// Not by its name: a build since may have put another file there.
+fn own_executable() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
 }
 
 /// The limits of one of [`KEYS`].

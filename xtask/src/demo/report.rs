@@ -16,7 +16,7 @@ pub(super) struct Row<'a> {
 }
 
 /// The outcomes by which the kernel program counts refusals.
-const KERNEL_REFUSALS: [&str; 2] = ["refused_burst", "refused_blocked"];
+pub(super) const KERNEL_REFUSALS: [&str; 2] = ["refused_burst", "refused_blocked"];
 
 pub(super) fn rows<'a>(
     tallies: &'a BTreeMap<&'static str, Tally>,

@@ -7,6 +7,7 @@
 )]
 
 mod actions;
+mod agreement;
 mod attach;
 mod bucket;
 mod crowd;
