@@ -17,13 +17,14 @@ mod host;
 #[path = "../tests/packets/socket.rs"]
 mod socket;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use frames::{CLIENT_V4, Frame, HOST_V4, PORT, request};
-use host::{Host, KEY, SLOT};
+use host::{Host, KEY, SLOT, XDP_TX};
 use ratelimit_common::layout::Action;
 use ratelimit_daemon::clock;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Rounds over all cases; the order inside a round is fixed, so drift of the machine hits all alike.
 const ROUNDS: usize = 15;
@@ -53,6 +54,7 @@ fn main() -> Result<()> {
         case("admitted, key at byte 57, one by one", admitted(57)),
         case("admitted, key at byte 600, one by one", admitted(600)),
         case("admitted, new connection, one by one", admitted_new()),
+        case("refused, answered with the 429, one by one", answered()),
     ];
     for _ in 0..ROUNDS {
         for case in &mut cases {
@@ -68,6 +70,12 @@ fn case(name: &'static str, run: impl FnMut() -> Result<u64> + 'static) -> Case 
     Case { name, samples: Vec::new(), run: Box::new(run) }
 }
 
+/// The frame on a connection of its own: all cases have one network.
+fn alone(frame: Frame) -> Frame {
+    static NEXT: AtomicU16 = AtomicU16::new(1_024);
+    Frame { client_port: NEXT.fetch_add(1, Ordering::Relaxed), ..frame }
+}
+
 /// A request whose key stands at about byte `before`, with `prefix` before it: a prefix makes it unknown.
 fn with_key(before: usize, prefix: &str) -> Frame {
     let field = if prefix.is_empty() { "X-API-Key: " } else { prefix };
@@ -76,6 +84,8 @@ fn with_key(before: usize, prefix: &str) -> Frame {
 
 fn repeated(action: Action, frame: Frame) -> impl FnMut() -> Result<u64> {
     let mut host = Host::new(action, 10_000_000);
+    let frame = alone(frame);
+    host.establish(&frame);
     let bytes = frame.bytes();
     move || Ok(nanoseconds(host.kernel.test_run(&bytes, REPEAT)?.duration))
 }
@@ -83,18 +93,39 @@ fn repeated(action: Action, frame: Frame) -> impl FnMut() -> Result<u64> {
 fn refused(action: Action) -> impl FnMut() -> Result<u64> {
     let mut host = Host::new(action, 1);
     host.slot(SLOT).bucket.store(clock::now() + 3_600_000_000_000);
-    let bytes = with_key(57, "").bytes();
+    let frame = alone(with_key(57, ""));
+    host.establish(&frame);
+    let bytes = frame.bytes();
     move || Ok(nanoseconds(host.kernel.test_run(&bytes, REPEAT)?.duration))
+}
+
+/// Refused requests, each on a connection of its own, which its refusal ends.
+fn answered() -> impl FnMut() -> Result<u64> {
+    let mut host = Host::new(Action::Reply, 1);
+    host.slot(SLOT).bucket.store(clock::now() + 3_600_000_000_000);
+    let mut frame = with_key(57, "");
+    move || {
+        median_of_singles(|| {
+            frame.client_port = if frame.client_port < 20_000 { 60_000 } else { frame.client_port - 1 };
+            host.establish(&frame);
+            let output = host.kernel.test_run(&frame.bytes(), 1)?;
+            host.disconnect(&frame);
+            ensure!(output.action == XDP_TX, "the request was not answered");
+            host.kernel.flows().open((CLIENT_V4, frame.client_port).into(), (HOST_V4, PORT).into()).forget();
+            Ok(nanoseconds(output.duration))
+        })
+    }
 }
 
 /// Requests one after the other on one connection, each taken note of as the proxy does.
 fn admitted(before: usize) -> impl FnMut() -> Result<u64> {
     let mut host = Host::new(Action::Drop, 10_000_000);
-    let mut frame = with_key(before, "");
+    let mut frame = alone(with_key(before, ""));
     let flow = host.kernel.flows().open((CLIENT_V4, frame.client_port).into(), (HOST_V4, PORT).into());
     move || {
         median_of_singles(|| {
             frame.sequence = frame.sequence.wrapping_add(frame.payload.len() as u32);
+            host.establish(&frame);
             let duration = host.kernel.test_run(&frame.bytes(), 1)?.duration;
             flow.take(SLOT).context("the request was not charged")?;
             Ok(nanoseconds(duration))
@@ -108,8 +139,10 @@ fn admitted_new() -> impl FnMut() -> Result<u64> {
     let mut frame = with_key(57, "");
     move || {
         median_of_singles(|| {
-            frame.client_port = frame.client_port.wrapping_add(1);
+            frame.client_port = if frame.client_port < 20_000 { 60_000 } else { frame.client_port - 1 };
+            host.establish(&frame);
             let duration = host.kernel.test_run(&frame.bytes(), 1)?.duration;
+            host.disconnect(&frame);
             let flow =
                 host.kernel.flows().open((CLIENT_V4, frame.client_port).into(), (HOST_V4, PORT).into());
             flow.take(SLOT).context("the request was not charged")?;

@@ -94,6 +94,14 @@ impl Flow {
         }
     }
 
+    /// Forgets the connection whatever there is to remember of it: for who has no client that ends it.
+    #[doc(hidden)]
+    pub fn forget(&self) {
+        if let Some(cell) = self.set().and_then(|set| set.find(self.hash)) {
+            cell.forget(self.hash);
+        }
+    }
+
     fn set(&self) -> Option<&FlowSet> {
         // Made from a u32.
         self.sets.get(set_index(self.hash, self.sets.len() as u32) as usize)

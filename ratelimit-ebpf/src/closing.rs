@@ -9,7 +9,7 @@
 
 use crate::act::{Act, Reply};
 use crate::frame::Frame;
-use crate::judge::Place;
+use crate::judge::{Place, now};
 use crate::maps::{self, SLOTS};
 use crate::packet::Packet;
 use ratelimit_common::layout::FlowCell;
@@ -29,7 +29,7 @@ pub(crate) fn follow<'a>(segment: &Segment<Frame>, place: &Place<'a>, cell: &'a 
     }
     if segment.len > 0 && !state.has_refusal(segment.acknowledged) {
         return match SLOTS.get(state.slot()) {
-            Some(slot) => Act::Reply(Reply { slot, now: place.now, before: None }),
+            Some(slot) => Act::Reply(Reply { slot, now: now(), before: None }),
             None => Act::Drop,
         };
     }
@@ -55,5 +55,5 @@ pub(crate) fn unanswered<'a>(packet: &impl Packet) -> Option<(Segment<Frame>, Ac
         return None;
     }
     let slot = SLOTS.get(state.slot())?;
-    Some((segment, Act::Reply(Reply { slot, now: place.now, before: None })))
+    Some((segment, Act::Reply(Reply { slot, now: now(), before: None })))
 }

@@ -18,8 +18,13 @@ pub(crate) struct Place<'a> {
     set: &'a FlowSet,
     /// The connection's hash.
     pub(crate) flow: u64,
-    /// The time of the judgement.
-    pub(crate) now: u64,
+}
+
+/// The time of a judgement.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 impl<'a> Place<'a> {
@@ -28,9 +33,7 @@ impl<'a> Place<'a> {
     pub(crate) fn of(segment: &Segment<Frame>) -> Option<Self> {
         let flow = segment.endpoints.hash(secret());
         let set = FLOWS.get(set_index(flow, flow_sets()))?;
-        // SAFETY: a helper without arguments.
-        let now = unsafe { bpf_ktime_get_ns() };
-        Some(Self { set, flow, now })
+        Some(Self { set, flow })
     }
 
     /// The connection's cell, if it has one.
@@ -41,13 +44,13 @@ impl<'a> Place<'a> {
 
     /// The connection's cell: `known`, or a new one.
     #[inline(always)]
-    fn cell(&self, known: Option<&'a FlowCell>) -> Option<&'a FlowCell> {
+    fn cell(&self, known: Option<&'a FlowCell>, now: u64) -> Option<&'a FlowCell> {
         match known {
             Some(cell) => {
-                cell.touch(self.flow, self.now);
+                cell.touch(self.flow, now);
                 Some(cell)
             }
-            None => self.set.claim(self.flow, self.now),
+            None => self.set.claim(self.flow, now),
         }
     }
 }
@@ -80,7 +83,7 @@ pub(crate) fn judge<'a>(
         Miss::Stray => Outcome::Unexpected,
         Miss::Early => Outcome::Early,
     })?;
-    let request = Request { slot, slot_index, burst, place, known, segment, connection };
+    let request = Request { slot, slot_index, burst, place, known, segment, connection, now: now() };
     request.judge()
 }
 
@@ -93,12 +96,13 @@ struct Request<'a, 's> {
     known: Option<&'a FlowCell>,
     segment: &'s Segment<Frame>,
     connection: Connection,
+    now: u64,
 }
 
 impl<'a> Request<'a, '_> {
     #[inline(always)]
     fn judge(&self) -> Result<(Outcome, Act<'a>), Outcome> {
-        let now = self.place.now;
+        let now = self.now;
         if self.slot.blocked_until_ns.load() > now {
             return self.refuse(Outcome::RefusedBlocked);
         }
@@ -121,11 +125,11 @@ impl<'a> Request<'a, '_> {
     /// Takes a token and leaves word of it on the connection.
     #[inline(always)]
     fn charge(&self) -> Result<(), Outcome> {
-        let cell = self.place.cell(self.known);
+        let cell = self.place.cell(self.known, self.now);
         if cell.is_none() && has_proxy() {
             return Err(Outcome::FlowFull);
         }
-        match self.burst.charge(&self.slot.bucket, self.place.now) {
+        match self.burst.charge(&self.slot.bucket, self.now) {
             Charge::Taken => {}
             // Another processor was faster: whoever is asked next sees what it has left.
             Charge::Wait(_) | Charge::Contended => return Err(Outcome::Contended),
@@ -159,7 +163,7 @@ impl<'a> Request<'a, '_> {
     #[inline(always)]
     fn refuse(&self, outcome: Outcome) -> Result<(Outcome, Act<'a>), Outcome> {
         if action() == Action::Observe as u32 {
-            let cell = self.place.cell(self.known).ok_or(Outcome::FlowFull)?;
+            let cell = self.place.cell(self.known, self.now).ok_or(Outcome::FlowFull)?;
             self.record(cell, Credit::Observed)?;
             self.slot.observed.add(1);
             return Ok((Outcome::Observed, Act::Pass));
@@ -201,12 +205,12 @@ impl<'a> Request<'a, '_> {
         // The connection ends with this request.
         let before = match known {
             Some(known) => known,
-            None => (self.place.cell(None).ok_or(Outcome::FlowFull)?, FlowState::from_word(0)),
+            None => (self.place.cell(None, self.now).ok_or(Outcome::FlowFull)?, FlowState::from_word(0)),
         };
         let Segment { sequence, acknowledged, .. } = *self.segment;
         if !before.0.refuse(before.1, sequence, self.slot_index, acknowledged) {
             return Err(Outcome::Busy);
         }
-        Ok(Act::Reply(Reply { slot: self.slot, now: self.place.now, before: Some(before) }))
+        Ok(Act::Reply(Reply { slot: self.slot, now: self.now, before: Some(before) }))
     }
 }

@@ -94,9 +94,14 @@ fn run<P: Packet>(packet: &P) -> P::Answer {
 #[inline(always)]
 fn of_segment<P: Packet>(packet: &P, segment: &Segment<Frame>) -> (Outcome, Fate) {
     let key = request_key(segment, &maps::key_fields(), maps::secret());
-    let ruling = key.and_then(|hash| judge::judge(packet, segment, hash));
+    let (ruling, is_judged) = match key {
+        Ok(hash) => (judge::judge(packet, segment, hash), true),
+        Err(skip) => (Err(skip), false),
+    };
     let (outcome, act) = match ruling {
         Ok(ruling) => ruling,
+        // The judge has looked at the connection.
+        Err(skip) if is_judged && skip as u32 != Outcome::Closing as u32 => (skip, of_skip(skip)),
         Err(skip) => of_rest(segment, skip),
     };
     act::perform(packet, segment, &act, outcome)
@@ -111,7 +116,13 @@ fn of_rest<'a>(segment: &Segment<Frame>, skip: Outcome) -> (Outcome, Act<'a>) {
     {
         return (Outcome::Closing, closing::follow(segment, &place, cell));
     }
-    (skip, if must_wait(skip) { Act::Drop } else { Act::Pass })
+    (skip, of_skip(skip))
+}
+
+/// What is done to a segment that is not judged for the reason `skip`.
+#[inline(always)]
+fn of_skip<'a>(skip: Outcome) -> Act<'a> {
+    if must_wait(skip) { Act::Drop } else { Act::Pass }
 }
 
 /// True if a request that was not judged for the reason `skip` must not reach the host. Where there is no proxy to
