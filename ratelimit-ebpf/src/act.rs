@@ -1,15 +1,15 @@
 //! What is done to a packet once it is known what it is.
 
+use crate::bare::{acknowledge, reset};
 use crate::frame::Frame;
-use crate::headers::{self, Answer};
+use crate::headers;
 use crate::maps;
 use crate::packet::{Fate, Packet};
 use crate::reply::{Failure, reply};
-use crate::reset::reset;
 use ratelimit_common::flow::FlowState;
 use ratelimit_common::layout::{FlowCell, Slot};
 use ratelimit_common::outcome::Outcome;
-use ratelimit_common::packet::{Segment, Source, TCP_ACK};
+use ratelimit_common::packet::{Segment, Source};
 
 /// What is to be done.
 pub(crate) enum Act<'a> {
@@ -86,25 +86,4 @@ fn end_host(packet: &impl Packet, sequence: u32) -> Fate {
         Some(()) => Fate::Pass,
         None => Fate::Drop,
     }
-}
-
-/// Makes the client's segment the acknowledgement of it.
-#[inline(always)]
-fn acknowledge<P: Packet>(packet: &P, segment: &Segment<Frame>) -> Option<()> {
-    let frame = packet.frame();
-    let network = headers::plain_network(frame)?;
-    let at_tcp = network.offset + network.header;
-    let header = headers::tcp_header(frame.after(at_tcp));
-    if !packet.resize(Frame::settle(at_tcp + header)) {
-        return None;
-    }
-    let answer = Answer {
-        sequence: segment.acknowledged,
-        acknowledged: segment.end(),
-        flags: TCP_ACK,
-        header,
-        payload: 0,
-        payload_sum: 0,
-    };
-    headers::turn(packet, &network, &answer)
 }

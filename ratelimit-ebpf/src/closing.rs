@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::judge::{Place, now};
 use crate::maps::{self, SLOTS};
 use crate::packet::Packet;
+use ratelimit_common::flow::FlowState;
 use ratelimit_common::layout::FlowCell;
 use ratelimit_common::packet::{Segment, TCP_FIN, TCP_RST, TCP_SYN, parse};
 
@@ -27,11 +28,8 @@ pub(crate) fn follow<'a>(segment: &Segment<Frame>, place: &Place<'a>, cell: &'a 
         cell.forget(place.flow);
         return Act::EndHost(state.sequence());
     }
-    if segment.len > 0 && !state.has_refusal(segment.acknowledged) {
-        return match SLOTS.get(state.slot()) {
-            Some(slot) => Act::Reply(Reply { slot, now: now(), before: None }),
-            None => Act::Drop,
-        };
+    if is_unanswered(segment, state) {
+        return again(state).unwrap_or(Act::Drop);
     }
     if segment.len == 0 && cell.close() {
         return Act::EndHost(state.sequence());
@@ -51,9 +49,20 @@ pub(crate) fn unanswered<'a>(packet: &impl Packet) -> Option<(Segment<Frame>, Ac
     let segment = parse(packet.frame(), || packet.extent(), maps::is_guarded).ok()?;
     let place = Place::of(&segment)?;
     let state = place.find()?.state();
-    if !state.is_refused() || segment.len == 0 || state.has_refusal(segment.acknowledged) {
+    if !state.is_refused() || !is_unanswered(&segment, state) {
         return None;
     }
-    let slot = SLOTS.get(state.slot())?;
-    Some((segment, Act::Reply(Reply { slot, now: now(), before: None })))
+    Some((segment, again(state)?))
+}
+
+/// True if the client sends something, and the answer to its refused request has not reached it.
+#[inline(always)]
+fn is_unanswered(segment: &Segment<Frame>, state: FlowState) -> bool {
+    segment.len > 0 && !state.has_refusal(segment.acknowledged)
+}
+
+/// The answer, once more.
+#[inline(always)]
+fn again<'a>(state: FlowState) -> Option<Act<'a>> {
+    Some(Act::Reply(Reply { slot: SLOTS.get(state.slot())?, now: now(), before: None }))
 }

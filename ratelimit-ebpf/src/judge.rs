@@ -55,12 +55,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Judges the request in `segment`, whose key has this `hash`, and says what to do. An error is the reason why it is
+/// Judges the request in `segment`, on the connection at `place`, whose key has this `hash`, and says what to do. An error is the reason why it is
 /// left to the proxy.
 #[inline(always)]
 pub(crate) fn judge<'a>(
     packet: &impl Packet,
     segment: &Segment<Frame>,
+    place: &Place<'a>,
     hash: u64,
 ) -> Result<(Outcome, Act<'a>), Outcome> {
     // SAFETY: a value is an aligned integer, read whole. The daemon may replace an entry under the reader, which
@@ -68,12 +69,12 @@ pub(crate) fn judge<'a>(
     let slot_index = *unsafe { KEYS.get(hash) }.ok_or(Outcome::UnknownKey)?;
     let slot = SLOTS.get(slot_index).ok_or(Outcome::Fault)?;
     let burst = slot.burst().ok_or(Outcome::UnknownKey)?;
-    let place = Place::of(segment).ok_or(Outcome::Fault)?;
     let known = place.find();
     if let Some(cell) = known {
         let state = cell.state();
+        // Since the caller looked, on another processor.
         if state.is_refused() {
-            return Err(Outcome::Closing);
+            return Err(Outcome::Busy);
         }
         if state.has_seen(segment.sequence) {
             return Err(Outcome::Retransmit);
@@ -83,7 +84,7 @@ pub(crate) fn judge<'a>(
         Miss::Stray => Outcome::Unexpected,
         Miss::Early => Outcome::Early,
     })?;
-    let request = Request { slot, slot_index, burst, place, known, segment, connection, now: now() };
+    let request = Request { slot, slot_index, burst, place: *place, known, segment, connection, now: now() };
     request.judge()
 }
 

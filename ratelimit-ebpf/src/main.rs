@@ -13,6 +13,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod act;
+mod bare;
 mod closing;
 mod connection;
 mod frame;
@@ -21,7 +22,6 @@ mod judge;
 mod maps;
 mod packet;
 mod reply;
-mod reset;
 mod scratch;
 
 use act::Act;
@@ -86,43 +86,38 @@ fn run<P: Packet>(packet: &P) -> P::Answer {
     };
     maps::count(outcome);
     if let Outcome::Fault = outcome {
-        error!(packet, "a key's slot is outside the slot map: the request is passed to the proxy");
+        error!(packet, "a slot or a connection is outside its map: the packet is passed to the proxy");
     }
     packet.finish(fate)
 }
 
 #[inline(always)]
 fn of_segment<P: Packet>(packet: &P, segment: &Segment<Frame>) -> (Outcome, Fate) {
-    let key = request_key(segment, &maps::key_fields(), maps::secret());
-    let (ruling, is_judged) = match key {
-        Ok(hash) => (judge::judge(packet, segment, hash), true),
-        Err(skip) => (Err(skip), false),
-    };
-    let (outcome, act) = match ruling {
-        Ok(ruling) => ruling,
-        // The judge has looked at the connection.
-        Err(skip) if is_judged && skip as u32 != Outcome::Closing as u32 => (skip, of_skip(skip)),
-        Err(skip) => of_rest(segment, skip),
+    let (outcome, act) = match Place::of(segment) {
+        Some(place) => of_connection(packet, segment, &place),
+        None => (Outcome::Fault, Act::Pass),
     };
     act::perform(packet, segment, &act, outcome)
 }
 
-/// A segment that is not judged: it is passed on for the reason `skip`, unless its connection is over.
+/// What a segment is and what is to be done about it, on the connection at `place`.
 #[inline(always)]
-fn of_rest<'a>(segment: &Segment<Frame>, skip: Outcome) -> (Outcome, Act<'a>) {
-    if let Some(place) = Place::of(segment)
-        && let Some(cell) = place.find()
+fn of_connection<'a>(
+    packet: &impl Packet,
+    segment: &Segment<Frame>,
+    place: &Place<'a>,
+) -> (Outcome, Act<'a>) {
+    if let Some(cell) = place.find()
         && cell.state().is_refused()
     {
-        return (Outcome::Closing, closing::follow(segment, &place, cell));
+        return (Outcome::Closing, closing::follow(segment, place, cell));
     }
-    (skip, of_skip(skip))
-}
-
-/// What is done to a segment that is not judged for the reason `skip`.
-#[inline(always)]
-fn of_skip<'a>(skip: Outcome) -> Act<'a> {
-    if must_wait(skip) { Act::Drop } else { Act::Pass }
+    let key = request_key(segment, &maps::key_fields(), maps::secret());
+    match key.and_then(|hash| judge::judge(packet, segment, place, hash)) {
+        Ok(ruling) => ruling,
+        Err(skip) if must_wait(skip) => (skip, Act::Drop),
+        Err(skip) => (skip, Act::Pass),
+    }
 }
 
 /// True if a request that was not judged for the reason `skip` must not reach the host. Where there is no proxy to

@@ -38,7 +38,7 @@ pub(crate) fn reply<P: Packet>(
     write(&mut text, slot, burst, now, !is_head);
     let (bytes, payload) = text.bytes();
     // The sum is made of whole words.
-    text.append(0_u32, 0);
+    text.pad();
     let start = Frame::settle(at_tcp + header);
     if !packet.resize(start + payload) {
         return Err(Failure::NoRoom);

@@ -46,12 +46,18 @@ impl Scratch {
         unsafe { place.read_volatile() }
     }
 
-    /// Writes `value` at the end, of which `len` bytes count.
+    /// Writes zeros behind the end, so that the last word is whole.
     #[inline(always)]
-    pub(crate) fn append<T>(&mut self, value: T, len: usize) {
-        // SAFETY: below `MASK`, with as many bytes behind it.
-        unsafe { self.end().cast::<T>().write_unaligned(value) };
-        self.len += len;
+    pub(crate) fn pad(&mut self) {
+        self.put(0, 0_u32);
+    }
+
+    /// Writes `value` at `offset` behind the end.
+    #[inline(always)]
+    fn put<T>(&mut self, offset: usize, value: T) {
+        let place = self.end().wrapping_byte_add(offset).cast::<T>();
+        // SAFETY: the end is below `MASK`, with as many bytes behind it; no value is so far behind or so long.
+        unsafe { place.write_unaligned(value) };
     }
 }
 
@@ -66,10 +72,8 @@ impl Sink for Scratch {
     #[inline(always)]
     fn number(&mut self, number: u64) {
         let digits = Digits::new(self.forget(number));
-        // SAFETY: below `MASK`, with as many bytes behind it.
-        unsafe { self.end().cast::<u64>().write_unaligned(digits.head) };
-        // SAFETY: as above.
-        unsafe { self.end().wrapping_byte_add(8).cast::<u16>().write_unaligned(digits.tail) };
+        self.put(0, digits.head);
+        self.put(size_of_val(&digits.head), digits.tail);
         self.len = self.forget((self.len + digits.len) as u64) as usize;
     }
 }

@@ -226,13 +226,13 @@ impl Limiter {
     /// `everywhere` are the rules that apply to every request.
     pub fn install(&self, key: &Key, everywhere: &[Applied], now: u64) {
         let Some(slot) = self.slots.get(key.slot) else { return };
-        let mut windows = key.usage.account.lock();
         slot.set_burst(Burst::per_minute(key.limits.burst_per_minute));
-        publish(key, everywhere, slot, &mut windows, now);
+        if !self.has_proxy {
+            return self.follow_kernel(key, now);
+        }
+        publish(key, everywhere, slot, &mut key.usage.account.lock(), now);
         // The proxy counts the hour, so nothing that the kernel counts ends it.
-        slot.hour_ceiling.store(if self.has_proxy { u64::MAX } else { 0 });
-        drop(windows);
-        self.follow_kernel(key, now);
+        slot.hour_ceiling.store(u64::MAX);
     }
 
     /// Empties the slot of a key that is gone, for the next.

@@ -18,9 +18,9 @@ impl Limiter {
     }
 
     /// Counts what the kernel has admitted of `key` since the last time, and tells it how many more the hour admits.
-    /// Does nothing where the proxy counts.
+    /// Only where there is no proxy that counts.
     pub fn follow_kernel(&self, key: &Key, now: u64) {
-        let Some(slot) = self.slots.get(key.slot).filter(|_| !self.has_proxy) else { return };
+        let Some(slot) = self.slots.get(key.slot) else { return };
         let mut windows = key.usage.account.lock();
         let admitted = slot.admitted.load();
         let new = admitted.saturating_sub(key.usage.followed.swap(admitted, Ordering::Relaxed));

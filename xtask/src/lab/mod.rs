@@ -15,8 +15,6 @@ mod process;
 pub use namespace::Namespace;
 pub use process::Process;
 
-use crate::build;
-use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -64,13 +62,7 @@ impl Lab {
         self.client.configure(CLIENT_V4, CLIENT_V6)?;
         self.host.configure(HOST_V4, HOST_V6)?;
         // What an XDP program sends back through a veth arrives only where the other end has one as well.
-        let pass = workspace::kernel_object("pass");
-        if !pass.is_file() {
-            bail!("{} is missing: run `cargo xtask build`", pass.display());
-        }
-        let (number, object) = (self.client.name(), pass.display());
-        namespace::ip(&["-n", number], &format!("link set dev {WIRE} xdp obj {object} sec xdp.frags"))
-            .with_context(|| format!("cannot attach the object {} of {:?}", object, build::OBJECTS))
+        self.client.attach_pass()
     }
 
     /// A directory that lives as long as the laboratory.

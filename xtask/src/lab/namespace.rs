@@ -2,7 +2,8 @@
 
 use super::WIRE;
 use crate::command;
-use anyhow::{Context, Result, anyhow};
+use crate::workspace;
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -33,6 +34,22 @@ impl Namespace {
         // There is nobody to share the address with, and detecting that would take a second.
         ip(&here, &format!("addr add {v6}/64 dev {WIRE} nodad"))?;
         ip(&here, &format!("link set dev {WIRE} up"))
+    }
+
+    /// Puts the XDP program that passes everything on the wire.
+    ///
+    /// `ip` leaves directories in the BPF file system, so it gets one of its own.
+    pub fn attach_pass(&self) -> Result<()> {
+        let object = workspace::kernel_object("pass");
+        let shown = object.display();
+        if !object.is_file() {
+            bail!("{shown} is missing: run `cargo xtask build`");
+        }
+        let script = "mount -t bpf bpf /sys/fs/bpf && exec \"$@\"";
+        let mut attach = Command::new("unshare");
+        attach.args(["--mount", "sh", "-c", script, "sh", "ip", "-n", &self.name]);
+        attach.args(["link", "set", "dev", WIRE, "xdp", "obj"]).arg(&object).args(["sec", "xdp.frags"]);
+        command::output(&mut attach).map(drop).with_context(|| format!("cannot attach {shown}"))
     }
 
     /// The name by which `ip netns` knows it.

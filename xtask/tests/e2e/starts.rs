@@ -10,7 +10,6 @@ use std::path::Path;
 use xtask::client::Answer;
 use xtask::deployment::PORT;
 use xtask::lab::WIRE;
-use xtask::workspace;
 
 /// Checks the one line and the code; nothing may be left of the attempt.
 fn assert_failed(host: &Host, ended: &Ended, code: i32, words: &[&str]) -> Result<()> {
@@ -105,9 +104,7 @@ fn no_privileges() -> Result<()> {
 
 /// Puts another XDP program on the wire; returns its id.
 fn attach_another(host: &Host) -> Result<Option<u64>> {
-    let object = workspace::kernel_object("pass");
-    let words = ["link", "set", "dev", WIRE, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp.frags"];
-    host.lab.host.output("ip", &words)?;
+    host.lab.host.attach_pass()?;
     host.attached()
 }
 
