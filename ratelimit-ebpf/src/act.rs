@@ -10,6 +10,7 @@ use ratelimit_common::flow::FlowState;
 use ratelimit_common::layout::{FlowCell, Slot};
 use ratelimit_common::outcome::Outcome;
 use ratelimit_common::packet::{Segment, Source};
+use ratelimit_common::word::Word;
 
 /// What is to be done.
 pub(crate) enum Act<'a> {
@@ -33,9 +34,18 @@ pub(crate) struct Reply<'a> {
     pub(crate) slot: &'a Slot,
     /// The time of the judgement.
     pub(crate) now: u64,
-    /// The connection's cell and what was in it before the refusal, to take that back if there is no answer. `None`
-    /// if the request was answered before.
-    pub(crate) before: Option<(&'a FlowCell, FlowState)>,
+    /// `None` if the request was answered before.
+    pub(crate) first: Option<First<'a>>,
+}
+
+/// What there is to do when a request is answered for the first time, or cannot be.
+pub(crate) struct First<'a> {
+    /// The connection's cell.
+    pub(crate) cell: &'a FlowCell,
+    /// What was in it before the refusal.
+    pub(crate) before: FlowState,
+    /// Counts it.
+    pub(crate) counter: &'a Word,
 }
 
 /// Does it. Returns what becomes of the packet, and `outcome`, or another if it could not be done.
@@ -52,22 +62,37 @@ pub(crate) fn perform<P: Packet>(
         Act::Reset => returned(reset(packet, segment)),
         Act::Acknowledge => returned(acknowledge(packet, segment)),
         Act::EndHost(sequence) => end_host(packet, *sequence),
-        Act::Reply(plan) => match reply(packet, segment, plan.slot, plan.now) {
-            Ok(()) => Fate::Return,
-            Err(Failure::NoRoom) if P::has_relief() => Fate::Pass,
-            Err(Failure::NoRoom) => match plan.before {
-                Some((cell, before)) => {
-                    cell.restore(before);
-                    // Where nobody else can say it, the client is told by a reset.
-                    let fate = if maps::has_proxy() { Fate::Pass } else { returned(reset(packet, segment)) };
-                    return (Outcome::NoRoom, fate);
+        Act::Reply(plan) => {
+            let fate = match reply(packet, segment, plan.slot, plan.now) {
+                Ok(()) => Fate::Return,
+                Err(Failure::NoRoom) if P::has_relief() => Fate::Pass,
+                Err(Failure::NoRoom | Failure::Unanswerable) => {
+                    return give_up(packet, segment, plan, outcome);
                 }
-                None => Fate::Drop,
-            },
-            Err(Failure::Broken) => Fate::Drop,
-        },
+                Err(Failure::Broken) => Fate::Drop,
+            };
+            if let Some(first) = &plan.first {
+                first.counter.add(1);
+            }
+            fate
+        }
     };
     (outcome, fate)
+}
+
+/// Leaves a request that cannot be answered to the proxy, on a connection as it was.
+#[inline(always)]
+fn give_up<P: Packet>(
+    packet: &P,
+    segment: &Segment<Frame>,
+    plan: &Reply<'_>,
+    outcome: Outcome,
+) -> (Outcome, Fate) {
+    let Some(first) = &plan.first else { return (outcome, Fate::Drop) };
+    first.cell.restore(first.before);
+    // Where nobody else can say it, the client is told by a reset.
+    let fate = if maps::has_proxy() { Fate::Pass } else { returned(reset(packet, segment)) };
+    (Outcome::NoRoom, fate)
 }
 
 /// Sends what was made, if it was.

@@ -64,5 +64,5 @@ fn is_unanswered(segment: &Segment<Frame>, state: FlowState) -> bool {
 /// The answer, once more.
 #[inline(always)]
 fn again<'a>(state: FlowState) -> Option<Act<'a>> {
-    Some(Act::Reply(Reply { slot: SLOTS.get(state.slot())?, now: now(), before: None }))
+    Some(Act::Reply(Reply { slot: SLOTS.get(state.slot())?, now: now(), first: None }))
 }

@@ -1,6 +1,6 @@
 //! The verdict on one request.
 
-use crate::act::{Act, Reply};
+use crate::act::{Act, First, Reply};
 use crate::connection::{self, Connection, Miss};
 use crate::frame::Frame;
 use crate::maps::{FLOWS, KEYS, SLOTS, action, flow_sets, has_proxy, secret};
@@ -11,6 +11,7 @@ use ratelimit_common::layout::{Action, FlowCell, FlowSet, Slot};
 use ratelimit_common::limit::{Burst, Charge, Decision};
 use ratelimit_common::outcome::Outcome;
 use ratelimit_common::packet::Segment;
+use ratelimit_common::word::Word;
 
 /// A connection's place in the table of flows.
 #[derive(Clone, Copy)]
@@ -171,7 +172,7 @@ impl<'a> Request<'a, '_> {
         }
         if action() == Action::Drop as u32 {
             // Nothing is answered, so nothing can be overtaken.
-            self.count_refusal(outcome);
+            self.counter(outcome).add(1);
             return Ok((outcome, Act::Drop));
         }
         // Read after the socket: the proxy says that it has something in hand before it takes it.
@@ -185,33 +186,37 @@ impl<'a> Request<'a, '_> {
         if self.connection.under_way != 0 || !(is_first || is_idle) {
             return Err(Outcome::Busy);
         }
-        let act = self.refusal(known)?;
-        self.count_refusal(outcome);
-        Ok((outcome, act))
+        Ok((outcome, self.refusal(known, self.counter(outcome))?))
     }
 
+    /// What counts the refusals of this kind.
     #[inline(always)]
-    fn count_refusal(&self, outcome: Outcome) {
+    fn counter(&self, outcome: Outcome) -> &'a Word {
         let is_blocked = outcome as u32 == Outcome::RefusedBlocked as u32;
-        let counter = if is_blocked { &self.slot.refused_blocked } else { &self.slot.refused_burst };
-        counter.add(1);
+        if is_blocked { &self.slot.refused_blocked } else { &self.slot.refused_burst }
     }
 
-    /// What the configuration says is answered to a refused request.
+    /// What the configuration says is answered to a refused request, which `counter` counts.
     #[inline(always)]
-    fn refusal(&self, known: Option<(&'a FlowCell, FlowState)>) -> Result<Act<'a>, Outcome> {
+    fn refusal(
+        &self,
+        known: Option<(&'a FlowCell, FlowState)>,
+        counter: &'a Word,
+    ) -> Result<Act<'a>, Outcome> {
         if action() == Action::Reset as u32 {
+            counter.add(1);
             return Ok(Act::Reset);
         }
         // The connection ends with this request.
-        let before = match known {
+        let (cell, before) = match known {
             Some(known) => known,
             None => (self.place.cell(None, self.now).ok_or(Outcome::FlowFull)?, FlowState::from_word(0)),
         };
         let Segment { sequence, acknowledged, .. } = *self.segment;
-        if !before.0.refuse(before.1, sequence, self.slot_index, acknowledged) {
+        if !cell.refuse(before, sequence, self.slot_index, acknowledged) {
             return Err(Outcome::Busy);
         }
-        Ok(Act::Reply(Reply { slot: self.slot, now: self.now, before: Some(before) }))
+        let first = Some(First { cell, before, counter });
+        Ok(Act::Reply(Reply { slot: self.slot, now: self.now, first }))
     }
 }

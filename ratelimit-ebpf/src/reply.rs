@@ -14,8 +14,10 @@ use ratelimit_common::{HOUR_SECONDS, SECOND_NS};
 
 /// What can go wrong.
 pub(crate) enum Failure {
-    /// The packet cannot be made as long as the answer, or has headers that are not answered. It is as it was.
+    /// The packet cannot be made as long as the answer. It is as it was.
     NoRoom,
+    /// No program answers it: its headers are unusual, or the key is gone. It is as it was.
+    Unanswerable,
     /// It is no longer what it was, and no answer either.
     Broken,
 }
@@ -29,12 +31,12 @@ pub(crate) fn reply<P: Packet>(
     now: u64,
 ) -> Result<(), Failure> {
     let frame = packet.frame();
-    let network = headers::plain_network(frame).ok_or(Failure::NoRoom)?;
+    let network = headers::plain_network(frame).ok_or(Failure::Unanswerable)?;
     let at_tcp = network.offset + network.header;
     let header = headers::tcp_header(frame.after(at_tcp));
     let is_head = segment.payload.u32(0) == Some(u32::from_ne_bytes(*b"HEAD"));
-    let mut text = Scratch::take().ok_or(Failure::NoRoom)?;
-    let burst = slot.burst().ok_or(Failure::NoRoom)?;
+    let mut text = Scratch::take().ok_or(Failure::Unanswerable)?;
+    let burst = slot.burst().ok_or(Failure::Unanswerable)?;
     write(&mut text, slot, burst, now, !is_head);
     let (bytes, payload) = text.bytes();
     // The sum is made of whole words.

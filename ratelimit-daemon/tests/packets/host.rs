@@ -43,24 +43,26 @@ struct Connection {
     _socket: Socket,
 }
 
+/// What the program is loaded with.
+pub(crate) fn settings(action: Action) -> KernelSettings {
+    KernelSettings {
+        secret: SECRET,
+        header: "X-API-Key".into(),
+        bearer: true,
+        action,
+        has_proxy: true,
+        ratelimit_fields: true,
+        late_answers: false,
+        ports: vec![PORT, 443],
+        max_keys: 128,
+        max_flows: 65_536,
+    }
+}
+
 impl Host {
     /// Two keys with a bucket of `burst` tokens each.
     pub(crate) fn new(action: Action, burst: u32) -> Self {
-        Self::with(
-            KernelSettings {
-                secret: SECRET,
-                header: "X-API-Key".into(),
-                bearer: true,
-                action,
-                has_proxy: true,
-                ratelimit_fields: true,
-                late_answers: false,
-                ports: vec![PORT, 443],
-                max_keys: 128,
-                max_flows: 65_536,
-            },
-            burst,
-        )
+        Self::with(settings(action), burst)
     }
 
     pub(crate) fn with(settings: KernelSettings, burst: u32) -> Self {

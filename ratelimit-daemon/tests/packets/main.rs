@@ -12,6 +12,7 @@ mod host;
 mod hostile;
 mod keys;
 mod network;
+mod reply;
 mod reset;
 mod socket;
 mod verdicts;
