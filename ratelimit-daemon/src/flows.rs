@@ -71,6 +71,11 @@ impl Flow {
         self.set()?.find(self.hash)?.take(slot)
     }
 
+    /// True if the kernel has judged a request of the connection.
+    pub fn is_known(&self) -> bool {
+        self.set().is_some_and(|set| set.find(self.hash).is_some())
+    }
+
     /// Tells the kernel whether something of a request is in hand here: while there is, it answers none.
     pub fn set_idle(&self, is_idle: bool) {
         if let Some(cell) = self.set().and_then(|set| set.find(self.hash)) {

@@ -7,6 +7,7 @@ use super::exchange::{Outcome, Plan, Side, exchange};
 use super::forward;
 use super::framing::Framing;
 use super::head::{NoHead, RequestHead, Room, may_be_complete};
+use super::held;
 use super::pace::Phase;
 use super::proxy_protocol::Heading;
 use super::refusal::{Connection, Manner, Reason, Refusal};
@@ -17,6 +18,7 @@ use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -144,7 +146,7 @@ impl Conversation {
                 }
                 Found::Refused(after) => {
                     self.client.pace.enter(Phase::Response);
-                    stream.write_all(&self.output).await?;
+                    self.send_refusal(stream, after).await?;
                     return Ok(after);
                 }
                 Found::Admitted(plan) => return self.forward(stream, &plan).await,
@@ -159,14 +161,29 @@ impl Conversation {
         }
     }
 
+    /// Sends the refusal in the output. A client that hammers asks again before this thread has come to wait for it, so
+    /// the kernel is told that it may answer before the client has this answer: it sees in the socket what is unsent.
+    async fn send_refusal(&self, stream: &mut TcpStream, after: After) -> Result<(), Gone> {
+        let flow = &self.client.flow;
+        if after == After::Next(0) && self.input.is_empty() && flow.is_known() {
+            held::write_all(stream, &self.output, || flow.set_idle(true)).await?;
+        } else {
+            stream.write_all(&self.output).await?;
+        }
+        Ok(())
+    }
+
     /// Reads the first bytes of a request. While it waits for them, and not a moment longer, the kernel may answer
     /// in its place: what is read from the socket is in hand here.
     async fn read_first(&mut self, stream: &mut TcpStream) -> Result<(), Gone> {
         let Self { client, input, .. } = self;
         input.reserve(READ_SIZE);
         let read = poll_fn(|cx| {
-            client.flow.set_idle(false);
-            let read = pin!(stream.read_buf(input)).poll(cx);
+            let mut read = Poll::Pending;
+            if stream.poll_read_ready(cx).is_ready() {
+                client.flow.set_idle(false);
+                read = pin!(stream.read_buf(input)).poll(cx);
+            }
             if read.is_pending() {
                 client.flow.set_idle(true);
             }

@@ -23,6 +23,7 @@ mod framing;
 mod head;
 mod headers;
 mod health;
+mod held;
 mod identify;
 mod listen;
 mod pace;

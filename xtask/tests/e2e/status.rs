@@ -24,8 +24,11 @@ fn it_tells_what_was_judged_and_what_was_not() -> Result<()> {
     let status = status(deployment.config())?;
     let verdicts = status.pointer("/kernel/verdicts").context("no verdicts")?;
     ensure!(verdicts["admitted"] == json!(tally.admitted), "{verdicts} for {tally:?}");
-    ensure!(verdicts["refused_burst"] == json!(130 - tally.admitted), "{verdicts} for {tally:?}");
-    ensure!(status.pointer("/kernel/skips/no_payload").and_then(Value::as_u64) > Some(0), "{status}");
+    let skips = status.pointer("/kernel/skips").context("no skips")?;
+    // The kernel leaves a request to the proxy while that has the last one in hand.
+    let refused = [&verdicts["refused_burst"], &skips["busy"]].into_iter().filter_map(Value::as_u64).sum::<u64>();
+    ensure!(refused == 130 - tally.admitted, "{status} for {tally:?}");
+    ensure!(skips["no_payload"].as_u64() > Some(0), "{status}");
     ensure!(status["process_id"] == json!(deployment.daemon().id()), "{status}");
     ensure!(status["mode"] == "proxy" && status["action"] == "reset", "{status}");
     ensure!(status["keys"]["all"] == 1, "{status}");
