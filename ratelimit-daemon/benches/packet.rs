@@ -22,6 +22,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use frames::{CLIENT_V4, Frame, HOST_V4, PORT, request};
 use host::{Host, KEY, SLOT, XDP_TX};
 use ratelimit_common::layout::Action;
+use ratelimit_common::outcome::Outcome;
 use ratelimit_daemon::clock;
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -42,14 +43,14 @@ struct Case {
 fn main() -> Result<()> {
     let mut cases = vec![
         case("empty program", empty(Frame::new(request(57, "A: b")).bytes())?),
-        case("bare ACK", repeated(Action::Drop, Frame { payload: Vec::new(), ..Frame::new("") })),
-        case("another port", repeated(Action::Drop, Frame { host_port: 81, ..Frame::new("x") })),
-        case("no key, 700 bytes", repeated(Action::Drop, Frame::new(request(620, "X-No-Key: 1")))),
-        case("unknown key at byte 57", repeated(Action::Drop, with_key(57, "X-API-Key: x"))),
-        case("retransmission, key at byte 57", repeated(Action::Drop, with_key(57, ""))),
-        case("retransmission, key at byte 600", repeated(Action::Drop, with_key(600, ""))),
-        case("retransmission, key at byte 1300", repeated(Action::Drop, with_key(1_300, ""))),
-        case("refused, dropped", refused(Action::Drop)),
+        case("bare ACK", passed(Frame { payload: Vec::new(), ..Frame::new("") }, Outcome::NoPayload)),
+        case("another port", passed(Frame { host_port: 81, ..Frame::new("x") }, Outcome::OtherPort)),
+        case("no key, 700 bytes", passed(Frame::new(request(620, "X-No-Key: 1")), Outcome::NoKey)),
+        case("unknown key at byte 57", passed(with_key(57, "X-API-Key: x"), Outcome::UnknownKey)),
+        case("retransmission, key at byte 57", passed(with_key(57, ""), Outcome::Retransmit)),
+        case("retransmission, key at byte 600", passed(with_key(600, ""), Outcome::Retransmit)),
+        case("retransmission, key at byte 1300", passed(with_key(1_300, ""), Outcome::Retransmit)),
+        case("refused, dropped", dropped()),
         case("empty program, one by one", empty_single(Frame::new(request(57, "A: b")).bytes())?),
         case("admitted, key at byte 57, one by one", admitted(57)),
         case("admitted, key at byte 600, one by one", admitted(600)),
@@ -82,21 +83,28 @@ fn with_key(before: usize, prefix: &str) -> Frame {
     Frame::new(request(before, &format!("{field}{KEY}")))
 }
 
-fn repeated(action: Action, frame: Frame) -> impl FnMut() -> Result<u64> {
-    let mut host = Host::new(action, 10_000_000);
-    let frame = alone(frame);
-    host.establish(&frame);
-    let bytes = frame.bytes();
-    move || Ok(nanoseconds(host.kernel.test_run(&bytes, REPEAT)?.duration))
+/// A frame that is passed, of a key within its limits.
+fn passed(frame: Frame, outcome: Outcome) -> impl FnMut() -> Result<u64> {
+    repeated(Host::new(Action::Drop, 10_000_000), frame, outcome)
 }
 
-fn refused(action: Action) -> impl FnMut() -> Result<u64> {
-    let mut host = Host::new(action, 1);
+/// A request over the limits, to which nothing is answered.
+fn dropped() -> impl FnMut() -> Result<u64> {
+    let host = Host::new(Action::Drop, 1);
     host.slot(SLOT).bucket.store(clock::now() + 3_600_000_000_000);
-    let frame = alone(with_key(57, ""));
-    host.establish(&frame);
+    repeated(host, with_key(57, ""), Outcome::RefusedBurst)
+}
+
+/// The same frame again and again, of which each time but the first has this `outcome`.
+fn repeated(mut host: Host, frame: Frame, outcome: Outcome) -> impl FnMut() -> Result<u64> {
+    let frame = alone(frame);
     let bytes = frame.bytes();
-    move || Ok(nanoseconds(host.kernel.test_run(&bytes, REPEAT)?.duration))
+    host.run(&frame);
+    move || {
+        let found = host.outcome_of(&frame);
+        ensure!(found == outcome, "{found:?} in place of {outcome:?}");
+        Ok(nanoseconds(host.kernel.test_run(&bytes, REPEAT)?.duration))
+    }
 }
 
 /// Refused requests, each on a connection of its own, which its refusal ends.
