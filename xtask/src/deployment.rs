@@ -3,7 +3,7 @@
 
 use crate::api::Counts;
 use crate::client::{Client, Outcome, Request};
-use crate::lab::{Lab, Process, WIRE};
+use crate::lab::{Lab, Process};
 use crate::{build, command};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub struct Plan<'a> {
     pub action: &'a str,
     /// How the kernel program is attached: `attach` of the configuration.
     pub attach: &'a str,
+    /// To which interfaces.
+    pub interfaces: &'a [&'a str],
     /// More of the configuration file: whole tables.
     pub tables: &'a str,
     /// Each key's name and tier.
@@ -67,7 +69,11 @@ pub struct Plan<'a> {
 impl Deployment {
     /// Sets everything up and waits until it serves.
     pub fn start(plan: &Plan<'_>) -> Result<Self> {
-        let lab = Lab::open()?;
+        Self::start_in(Lab::open()?, plan)
+    }
+
+    /// The same in a laboratory that is open already.
+    pub fn start_in(lab: Lab, plan: &Plan<'_>) -> Result<Self> {
         let program = build::daemon_path(false);
         if !program.is_file() {
             bail!("{} is missing: run `cargo xtask build`", program.display());
@@ -166,8 +172,8 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
     }
     write!(
         config,
-        "attach = {:?}\ninterfaces = [{WIRE:?}]\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
-        plan.attach, plan.tables
+        "attach = {:?}\ninterfaces = {:?}\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
+        plan.attach, plan.interfaces, plan.tables
     )?;
     let path = lab.directory().join("ratelimitd.toml");
     std::fs::write(&path, config).with_context(|| format!("cannot write {}", path.display()))?;

@@ -8,11 +8,7 @@ use tokio::net::TcpStream;
 
 /// Writes all of `bytes` to `stream`, and does `before` when the socket has them and the other end does not have the
 /// last of them: unless they are more than the socket takes at once, or end where a segment does.
-pub(super) async fn write_all(
-    stream: &mut TcpStream,
-    bytes: &[u8],
-    before: impl FnOnce(),
-) -> io::Result<()> {
+pub(super) async fn write_all(stream: &mut TcpStream, bytes: &[u8], before: impl FnOnce()) -> io::Result<()> {
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
     let held = match stream.try_io(Interest::WRITABLE, || Ok(send(&*stream, bytes, flags)?)) {
         Ok(held) => held,

@@ -3,7 +3,7 @@
 use super::figures::{Spread, thousands};
 use super::plot::{self, Bar};
 use crate::deployment::{Deployment, Mode, PORT, Plan};
-use crate::lab::Process;
+use crate::lab::{Process, WIRE};
 use crate::load::Load;
 use crate::{build, command, interrupt};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -138,6 +138,7 @@ impl Bed {
             mode: Mode::Proxy,
             action: "reply",
             attach: "auto",
+            interfaces: &[WIRE],
             tables: "",
             keys: &[],
         })?;

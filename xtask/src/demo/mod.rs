@@ -9,6 +9,7 @@ mod scenes;
 
 use crate::deployment::{Deployment, Mode, PORT, Plan};
 use crate::interrupt;
+use crate::lab::WIRE;
 use crate::tally::{Limits, Tally};
 use crate::{build, setup};
 use anyhow::{Result, bail};
@@ -73,6 +74,7 @@ impl Demo {
             mode: Mode::Proxy,
             action: "reply",
             attach: "auto",
+            interfaces: &[WIRE],
             tables: TABLES,
             keys: &KEYS,
         };

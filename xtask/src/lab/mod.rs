@@ -3,6 +3,9 @@
 //! ```text
 //! namespace rl-client-PID-N                 namespace rl-host-PID-N
 //!   wire  10.77.0.1  fd77::1   <-- veth -->   wire  10.77.0.2  fd77::2
+//!
+//! namespace rl-third-PID-N, where there is a third host
+//!   wire                       <-- veth -->   side
 //! ```
 //!
 //! Nothing of it touches the machine's own network, and any number of laboratories can be open at once. All
@@ -23,6 +26,12 @@ use tempfile::TempDir;
 
 /// The interface in either namespace.
 pub const WIRE: &str = "wire";
+
+/// The API host's interface to a third host.
+pub const SIDE: &str = "side";
+
+/// Its link address.
+pub const SIDE_MAC: [u8; 6] = [2, 0x77, 0, 0, 0, 2];
 
 const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const HOST_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -63,6 +72,22 @@ impl Lab {
         self.host.configure(HOST_V4, HOST_V6)?;
         // What an XDP program sends back through a veth arrives only where the other end has one as well.
         self.client.attach_pass()
+    }
+
+    /// Joins a third host to the API host, by a wire of its own. It has no address there: it sends what it likes.
+    pub fn join_third(&self) -> Result<Namespace> {
+        let third = Namespace::create(format!("rl-third-{}-{}", std::process::id(), next_number()))?;
+        let [a, b, c, d, e, f] = SIDE_MAC;
+        let pair = format!(
+            "link add {WIRE} netns {} type veth peer name {SIDE} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} netns {}",
+            third.name(),
+            self.host.name()
+        );
+        namespace::ip(&[], &pair).context("cannot create the third host's wire")?;
+        namespace::ip(&["-n", self.host.name()], &format!("link set dev {SIDE} up"))?;
+        namespace::ip(&["-n", third.name()], &format!("link set dev {WIRE} up"))?;
+        third.attach_pass()?;
+        Ok(third)
     }
 
     /// A directory that lives as long as the laboratory.
@@ -116,7 +141,9 @@ fn abandoned(directory: &Path) -> Result<Vec<String>> {
 
 /// The process to which a thing of this name belongs, if it is a laboratory's.
 fn owner(name: &str) -> Option<u32> {
-    let rest = ["rl-client-", "rl-host-", "rl-lab-"].iter().find_map(|prefix| name.strip_prefix(prefix))?;
+    let rest = ["rl-client-", "rl-host-", "rl-third-", "rl-lab-"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))?;
     let (pid, _) = rest.split_once('-')?;
     pid.parse().ok()
 }

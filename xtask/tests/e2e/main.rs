@@ -39,6 +39,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use xtask::client::{Answer, Client, Outcome, Request};
 use xtask::deployment::{Deployment, Mode, Plan};
+use xtask::lab::WIRE;
 use xtask::tally::Tally;
 
 const PATH: &str = "/courses?per_page=1";
@@ -57,6 +58,7 @@ fn plan() -> Plan<'static> {
         mode: Mode::Proxy,
         action: "reply",
         attach: "auto",
+        interfaces: &[WIRE],
         tables: "",
         keys: &[],
     }

@@ -41,7 +41,8 @@ fn a_key_that_is_refused_is_explained() -> Result<()> {
     );
     let counters = told(config, &["counters"])?;
     let count = |name: &str| -> Result<u64> {
-        let line = counters.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
+        let line =
+            counters.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
         Ok(line.trim().parse()?)
     };
     // The kernel leaves a request to the proxy while that has the last one in hand.

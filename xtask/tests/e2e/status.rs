@@ -26,7 +26,8 @@ fn it_tells_what_was_judged_and_what_was_not() -> Result<()> {
     ensure!(verdicts["admitted"] == json!(tally.admitted), "{verdicts} for {tally:?}");
     let skips = status.pointer("/kernel/skips").context("no skips")?;
     // The kernel leaves a request to the proxy while that has the last one in hand.
-    let refused = [&verdicts["refused_burst"], &skips["busy"]].into_iter().filter_map(Value::as_u64).sum::<u64>();
+    let refused =
+        [&verdicts["refused_burst"], &skips["busy"]].into_iter().filter_map(Value::as_u64).sum::<u64>();
     ensure!(refused == 130 - tally.admitted, "{status} for {tally:?}");
     ensure!(skips["no_payload"].as_u64() > Some(0), "{status}");
     ensure!(status["process_id"] == json!(deployment.daemon().id()), "{status}");
