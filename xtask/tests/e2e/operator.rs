@@ -77,6 +77,29 @@ fn a_reload_is_whole_or_not_at_all() -> Result<()> {
     Ok(())
 }
 
+/// The rules are read again too: what a rule had counted stays counted, and one that goes lets everything pass.
+#[test]
+fn a_reload_takes_other_rules_over() -> Result<()> {
+    let rule = "[rules.list]\nendpoints = [\"GET /courses\"]\nlimit = 3\n";
+    let deployment = deploy("reset", rule, &[("key", "enterprise")])?;
+    let (config, server) = (deployment.config(), deployment.lab.host_v4(PORT));
+    ensure!(send(&deployment, server, "key", 5, |_| false)?.admitted == 3);
+    let before = std::fs::read_to_string(config)?;
+    std::fs::write(config, before.replace("limit = 3", "limit = 5"))?;
+    let said = told(config, &["reload"])?;
+    ensure!(said == "rules changed: list\n", "{said}");
+    ensure!(send(&deployment, server, "key", 5, |_| false)?.admitted == 2, "what was used stays used");
+    std::fs::write(config, before.replace("limit = 3", "limit = 0"))?;
+    let refused = ratelimitd(config, &["reload"])?;
+    ensure!(refused.status.code() == Some(2), "{refused:?}");
+    ensure!(send(&deployment, server, "key", 1, |_| false)?.admitted == 0, "nothing was taken over");
+    std::fs::write(config, before.replace(rule, ""))?;
+    let said = told(config, &["reload"])?;
+    ensure!(said == "rules removed: list\n", "{said}");
+    ensure!(send(&deployment, server, "key", 20, |_| false)?.admitted == 20, "no rule is left");
+    Ok(())
+}
+
 fn socket(config: &Path) -> Result<String> {
     Ok(config.with_file_name("admin.sock").to_str().context("not UTF-8")?.to_owned())
 }
