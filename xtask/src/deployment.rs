@@ -124,6 +124,11 @@ impl Deployment {
         &mut self.daemon
     }
 
+    /// The daemon's process.
+    pub fn process_id(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// How many requests of each key reached the API, by the key's name.
     pub fn seen(&self) -> Result<BTreeMap<String, u64>> {
         let answer = self.lab.host.inside(|| Client::new(SEEN).send(&Request::get("/_seen", &[])))?;

@@ -35,13 +35,7 @@ impl Server {
     /// The CPU time so far, in user space and in the kernel, of the process and its children: nginx serves
     /// from a child.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let pid = self.process.id();
-        let mut ticks = ticks(pid)?;
-        for child in children(pid)? {
-            ticks += self::ticks(child)?;
-        }
-        let per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        cpu_time(self.process.id())
     }
 
     /// Memory of the process and its children, in bytes; what they share counts once.
@@ -61,6 +55,30 @@ impl Drop for Server {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
+}
+
+/// The CPU time so far of a process and its children, in user space and in the kernel.
+pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut ticks = ticks(pid)?;
+    for child in children(pid)? {
+        ticks += self::ticks(child)?;
+    }
+    Ok(duration(ticks))
+}
+
+/// The time that all processors together were not idle, since the machine started (`/proc/stat`, proc(5)).
+pub(super) fn busy_time() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let fields = line.context("/proc/stat is not as expected")?.split_whitespace().map(str::parse::<u64>);
+    // User, nice, system, idle, waiting, interrupts, soft interrupts; what follows is no work of ours.
+    let fields: Vec<_> = fields.take(7).collect::<Result<_, _>>()?;
+    let idle: u64 = fields.iter().skip(3).take(2).sum();
+    Ok(duration(fields.iter().sum::<u64>() - idle))
+}
+
+fn duration(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// An address of this host that nothing listens at.
