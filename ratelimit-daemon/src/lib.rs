@@ -16,6 +16,7 @@ pub mod limiter;
 mod load;
 pub mod policy;
 pub mod proxy;
+pub mod record;
 pub mod records;
 pub mod rules;
 pub mod run;

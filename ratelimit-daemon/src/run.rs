@@ -183,5 +183,6 @@ fn shared(control: &Control) -> Shared {
         flows: enforcement.flows().clone(),
         upstreams: upstreams.clone(),
         config: Arc::new(control.config().clone()),
+        reports: Some(control.reports()),
     }
 }

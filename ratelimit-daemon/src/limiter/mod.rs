@@ -15,6 +15,7 @@ pub use foresight::{Foresight, LimitState};
 pub use standing::{RuleStanding, Standing, WindowStanding};
 
 use crate::policy::Key;
+use crate::record::Kind;
 use crate::rules::{Applied, HOUR};
 use crate::slots::Slots;
 use ratelimit_common::account::{Account, Bucket, Over, Refusal, WindowLimit, Windows};
@@ -74,6 +75,15 @@ impl Limit {
             Self::Burst => "burst",
             Self::Hour => "hour",
             Self::Rule(applied) => &applied.rule.name,
+        }
+    }
+
+    /// What a refusal by it counts as, if the proxy refuses.
+    pub fn refusal(&self) -> Kind {
+        match self {
+            Self::Burst => Kind::RefusedBurst,
+            Self::Hour => Kind::RefusedHour,
+            Self::Rule(_) => Kind::RefusedRule,
         }
     }
 }
@@ -189,7 +199,7 @@ impl Limiter {
             Verdict::Observed { limit, .. } => vec![limit.clone()],
             Verdict::Refused { .. } => Vec::new(),
         };
-        count(&key.usage, &verdict, &standing.dry_runs);
+        count(&key.usage, rules, &verdict, &standing.dry_runs);
         Judgement { verdict, standing }
     }
 
@@ -205,6 +215,16 @@ impl Limiter {
         windows.tidy(now);
         let is_full = self.slots.get(key.slot).is_none_or(|slot| slot.bucket.load() <= now);
         windows.is_empty() && is_full
+    }
+
+    /// Requests that the hour of `key` counts at `now`.
+    pub fn hour_used(&self, key: &Key, now: u64) -> u32 {
+        key.usage.account.lock().used(&hour_limit(key, 1), now).0
+    }
+
+    /// Whether a proxy judges what the kernel leaves.
+    pub fn has_proxy(&self) -> bool {
+        self.has_proxy
     }
 
     /// The slot of `key`.
@@ -319,12 +339,15 @@ fn dry_runs(
     objecting.iter().chain(refusing).cloned().map(Limit::Rule).collect()
 }
 
-fn count(usage: &Usage, verdict: &Verdict, dry_runs: &[Limit]) {
+fn count(usage: &Usage, rules: &[Applied], verdict: &Verdict, dry_runs: &[Limit]) {
     let add = |counter: &AtomicU64| {
         counter.fetch_add(1, Ordering::Relaxed);
     };
     match verdict {
-        Verdict::Admitted => add(&usage.admitted),
+        Verdict::Admitted => {
+            add(&usage.admitted);
+            rules.iter().for_each(|applied| add(&applied.counts.admitted));
+        }
         Verdict::Observed { .. } => {}
         Verdict::Refused { limit: Limit::Burst, .. } => add(&usage.refused_burst),
         Verdict::Refused { limit: Limit::Hour, .. } => add(&usage.refused_hour),

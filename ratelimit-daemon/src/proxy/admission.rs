@@ -11,6 +11,7 @@ use super::survey::Survey;
 use crate::config::{Action, Missing};
 use crate::limiter::{Judgement, Limiter, Standing, Verdict};
 use crate::policy::{Key, Policy};
+use crate::record::{Kind, Origin};
 use crate::rules::{Applied, BadTarget};
 use crate::strangers::Strangers;
 use ratelimit_common::flow::Credit;
@@ -18,11 +19,22 @@ use std::sync::Arc;
 
 /// What follows for a request that is not refused.
 pub(super) enum Admission {
-    /// It is forwarded: how its body is framed, and how the key's limits stand; no standing for a request without a
-    /// key that may pass.
-    Forward(Framing, Option<Standing>),
+    /// It is forwarded.
+    Forward(Forward),
     /// Its body is looked into first, and then it is judged.
     Look(Bulk),
+}
+
+/// A request that is forwarded.
+pub(super) struct Forward {
+    /// How its body is framed.
+    pub(super) framing: Framing,
+    /// How the key's limits stand; `None` for a request without a key that may pass.
+    pub(super) standing: Option<Standing>,
+    /// Where it is counted.
+    pub(super) origin: Origin,
+    /// Its route, if that is new.
+    pub(super) new_route: Option<Box<str>>,
 }
 
 /// Judges the request with this `head` at `now`: charges its key if it is admitted, and gives back what the
@@ -38,7 +50,11 @@ pub(super) fn admit(
     let keys = &shared.config.keys;
     let policy = shared.policy.load();
     let framing = forward::framing(head, survey);
-    let refused = |reason| Err(Refusal { reason, standing: None });
+    let refusal = |reason| {
+        client.worker.tally.reject();
+        Refusal { reason, standing: None }
+    };
+    let refused = |reason| Err(refusal(reason));
     match (presented(head.fields, keys), framing) {
         (Presented::Conflict, _) => {
             give_back_all(client, head.fields);
@@ -46,9 +62,13 @@ pub(super) fn admit(
         }
         (Presented::Nothing, Err(problem)) => refused(Reason::BadRequest(problem)),
         (Presented::Nothing, Ok(framing)) => match (keys.missing, client.worker.strangers()) {
-            (Missing::Pass, _) => Ok(Admission::Forward(framing, None)),
+            (Missing::Pass, _) => {
+                let tally = &client.worker.tally;
+                let (origin, new_route) = tally.origin(None, head.method, forward::path(head), &[]);
+                tally.count(origin, Kind::Admitted);
+                Ok(Admission::Forward(Forward { framing, standing: None, origin, new_route }))
+            }
             (Missing::Anonymous, Some(strangers)) => {
-                let refusal = |reason| Refusal { reason, standing: None };
                 let key = stranger(client, &policy, strangers, head).map_err(refusal)?;
                 let rules =
                     rules(client, &policy, head).map_err(|problem| refusal(Reason::BadRequest(problem)))?;
@@ -72,6 +92,7 @@ pub(super) fn admit(
                 let matched = framing.and_then(|framing| Ok((framing, rules(client, &policy, head)?)));
                 let (framing, rules) = matched.map_err(|problem| {
                     give_back(client, &key);
+                    client.worker.tally.reject();
                     let standing = Some(shared.limiter.standing(&key, &[], now));
                     Refusal { reason: Reason::BadRequest(problem), standing }
                 })?;
@@ -120,17 +141,17 @@ impl Request<'_> {
         survey: &Survey<'_>,
         finding: Option<&Finding>,
     ) -> Result<Admission, Refusal> {
-        let Self { client, key, limiter, slot, rules, framing, now } = self;
-        let credit = || client.flow.take(slot?);
+        let Self { client, key, limiter, slot, rules, framing, now } = &self;
+        let credit = || client.flow.take((*slot)?);
         let Some(finding) = finding else {
             let observe = client.worker.shared.config.action == Action::Observe;
-            let Some(bulk) = Bulk::of(head, framing, survey.expects_continue, &rules, observe) else {
-                let judgement = limiter.judge(key, &rules, credit(), now);
-                return conclude(client, key, judgement, framing, now);
+            let Some(bulk) = Bulk::of(head, *framing, survey.expects_continue, rules, observe) else {
+                let judgement = limiter.judge(key, rules, credit(), *now);
+                return self.conclude(head, judgement);
             };
             // Whoever is over a limit need not send the body.
-            return match limiter.refuse_early(key, &rules, credit, now) {
-                Some(judgement) => conclude(client, key, judgement, framing, now),
+            return match limiter.refuse_early(key, rules, credit, *now) {
+                Some(judgement) => self.conclude(head, judgement),
                 None => Ok(Admission::Look(bulk)),
             };
         };
@@ -138,27 +159,33 @@ impl Request<'_> {
             if credit() == Some(Credit::Paid) {
                 limiter.refund(key.slot, 1);
             }
-            return Err(Refusal { reason, standing: Some(limiter.standing(key, &rules, now)) });
+            client.worker.tally.reject();
+            return Err(Refusal { reason, standing: Some(limiter.standing(key, rules, *now)) });
         }
-        let judgement = limiter.judge_looked_into(key, &rules, &finding.dry_runs, credit(), now);
-        conclude(client, key, judgement, framing, now)
+        let judgement = limiter.judge_looked_into(key, rules, &finding.dry_runs, credit(), *now);
+        self.conclude(head, judgement)
     }
-}
 
-fn conclude(
-    client: &Client,
-    key: &Key,
-    judgement: Judgement,
-    framing: Framing,
-    now: u64,
-) -> Result<Admission, Refusal> {
-    let Judgement { verdict, standing } = judgement;
-    match verdict {
-        Verdict::Admitted | Verdict::Observed { .. } => Ok(Admission::Forward(framing, Some(standing))),
-        Verdict::Refused { limit, wait_ns } => {
-            client.worker.sample.note(key, &limit, wait_ns, now);
-            Err(Refusal { reason: Reason::RateLimited(wait_ns), standing: Some(standing) })
+    fn conclude(self, head: &RequestHead<'_, '_>, judgement: Judgement) -> Result<Admission, Refusal> {
+        let Self { client, key, slot, rules, framing, now, .. } = self;
+        let Judgement { verdict, standing } = judgement;
+        let tally = &client.worker.tally;
+        let (origin, new_route) = tally.origin(slot, head.method, forward::path(head), &rules);
+        match verdict {
+            Verdict::Admitted => {
+                tally.count(origin, Kind::Admitted);
+                if !standing.dry_runs.is_empty() {
+                    tally.count(origin, Kind::Observed);
+                }
+            }
+            Verdict::Observed { .. } => tally.count(origin, Kind::Observed),
+            Verdict::Refused { limit, wait_ns } => {
+                tally.count(origin, limit.refusal());
+                client.worker.sample.note(key, &limit, wait_ns, now);
+                return Err(Refusal { reason: Reason::RateLimited(wait_ns), standing: Some(standing) });
+            }
         }
+        Ok(Admission::Forward(Forward { framing, standing: Some(standing), origin, new_route }))
     }
 }
 

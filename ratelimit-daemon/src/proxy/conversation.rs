@@ -1,6 +1,6 @@
 //! What is said on a client's connection: request after request, each judged, then refused or forwarded.
 
-use super::admission::{Admission, admit};
+use super::admission::{Admission, Forward, admit};
 use super::bulk::{Bulk, Finding};
 use super::connection::Client;
 use super::exchange::{Outcome, Plan, Side, exchange};
@@ -14,6 +14,7 @@ use super::refusal::{Connection, Manner, Reason, Refusal};
 use super::survey::Survey;
 use super::upstream::{Choice, Failure, Link, Tried};
 use crate::clock;
+use crate::record::Kind;
 use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -216,6 +217,7 @@ impl Conversation {
             Err(NoHead::Malformed) => Reason::BadRequest("The request is malformed."),
         };
         refuse(&self.client, &mut self.output, Refusal { reason, standing: None }, true, Connection::Closes);
+        self.client.worker.tally.reject();
         Found::Refused(After::Close)
     }
 
@@ -237,11 +239,13 @@ impl Conversation {
         let config = &client.worker.shared.config.proxy;
         match admit(client, head, &survey, finding, now) {
             Ok(Admission::Look(bulk)) => (head.len, Found::Bulk(bulk)),
-            Ok(Admission::Forward(framing, standing)) => {
+            Ok(Admission::Forward(Forward { framing, standing, origin, new_route })) => {
                 let may_upgrade = head.is_http_11 && framing == Framing::Length(0);
                 let upgrade = survey.upgrade(&config.upgrades).filter(|_| may_upgrade);
                 let plan = Plan {
                     standing,
+                    origin,
+                    new_route,
                     framing,
                     now,
                     keeps_alive,
@@ -291,6 +295,9 @@ impl Conversation {
             Outcome::Failed(failure) => Reason::Upstream(failure),
             Outcome::Repeat => Reason::Upstream(Failure::Closed),
         };
+        if matches!(reason, Reason::Upstream(_)) {
+            client.worker.tally.count(plan.origin, Kind::Unanswered);
+        }
         let connection = match plan.framing {
             Framing::Length(0) if plan.keeps_alive && plan.is_http_11 => Connection::Stays,
             Framing::Length(0) if plan.keeps_alive => Connection::IsKept,

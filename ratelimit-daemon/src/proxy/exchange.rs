@@ -9,6 +9,7 @@ use super::response::{Begun, respond};
 use super::tunnel::tunnel;
 use super::upstream::{Failure, Link};
 use crate::limiter::Standing;
+use crate::record::Origin;
 use bytes::BytesMut;
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -22,6 +23,10 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) standing: Option<Standing>,
+    /// Where it is counted.
+    pub(super) origin: Origin,
+    /// Its route, if that is new.
+    pub(super) new_route: Option<Box<str>>,
     pub(super) framing: Framing,
     /// When it was judged.
     pub(super) now: u64,

@@ -49,9 +49,11 @@ use crate::config::Config;
 use crate::flows::Flows;
 use crate::limiter::Limiter;
 use crate::policy::Policy;
+use crate::record::Report;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use tokio::sync::watch;
 use tracing::error;
@@ -70,6 +72,8 @@ pub struct Shared {
     pub upstreams: Upstreams,
     /// The configuration.
     pub config: Arc<Config>,
+    /// Where each thread reports what it has counted, if anybody listens.
+    pub reports: Option<SyncSender<Report>>,
 }
 
 /// Serves on `listeners` until `shutdown` becomes true and the open requests are answered or the drain
@@ -82,7 +86,7 @@ pub fn serve(listeners: Listeners, shared: Shared, shutdown: watch::Receiver<boo
         let thread = thread::Builder::new()
             .name(format!("proxy-{index}"))
             .spawn(move || {
-                Worker::run(&shared, &common, listeners, shutdown)
+                Worker::run(&shared, &common, index, listeners, shutdown)
                     .inspect_err(|error| error!("a proxy thread failed; the others end too: {error:#}"))
             })
             .context("cannot start a proxy thread; allow the service more threads")?;

@@ -10,6 +10,7 @@ use super::refusal::Connection;
 use super::relay::{Sink, Source, relay};
 use super::survey::Survey;
 use super::upstream::Failure;
+use crate::clock;
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::WriteHalf;
@@ -95,6 +96,15 @@ fn write_upgrade(call: &Call<'_>, output: &mut Vec<u8>, head: &ResponseHead<'_, 
     Some(Begun { body, is_chunked: false, client_stays: false, link_stays: false, is_upgraded: true })
 }
 
+fn note_answer(call: &Call<'_>, status: u16) {
+    let Call { client, plan, .. } = call;
+    let tally = &client.worker.tally;
+    tally.note_answer(plan.origin, status, clock::now().saturating_sub(plan.now));
+    if let Some(route) = plan.new_route.as_deref().filter(|_| status < 400) {
+        tally.learn(route);
+    }
+}
+
 fn write_standing(call: &Call<'_>, output: &mut Vec<u8>) {
     if let Some(standing) = &call.plan.standing {
         let headers = call.client.worker.shared.config.headers;
@@ -105,6 +115,7 @@ fn write_standing(call: &Call<'_>, output: &mut Vec<u8>) {
 /// Writes the head of the client's response; `None` if nobody can know where the body ends.
 fn write_head(call: &Call<'_>, output: &mut Vec<u8>, head: &ResponseHead<'_, '_>) -> Option<Begun> {
     let Call { client, plan, is_sent, .. } = call;
+    note_answer(call, head.status);
     let survey = Survey::of(head.fields);
     let has_no_body = plan.is_head || matches!(head.status, 204 | 304);
     let framing = if has_no_body { Framing::Length(0) } else { survey.response_framing()? };

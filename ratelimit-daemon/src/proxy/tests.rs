@@ -21,6 +21,7 @@ fn shared(directory: &Path) -> Shared {
         flows: Flows::anonymous(1).expect("flows"),
         upstreams: Upstreams::new(&config),
         config: Arc::new(config),
+        reports: None,
     }
 }
 

@@ -11,6 +11,7 @@ use super::sample::Sample;
 use super::upstream::Pool;
 use crate::clock;
 use crate::config::{Action, Anonymous, Config};
+use crate::record::Tally;
 use crate::rules;
 use crate::strangers::Strangers;
 use anyhow::{Context, Result};
@@ -85,6 +86,8 @@ pub(super) struct Worker {
     pub(super) date: Date,
     /// Refusals that the log tells of.
     pub(super) sample: Sample,
+    /// What came of the requests.
+    pub(super) tally: Tally,
     /// Where paths are read.
     pub(super) paths: RefCell<rules::Room>,
     common: Arc<Common>,
@@ -96,10 +99,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Serves until `shutdown` is true and the connections are drained.
+    /// Serves until `shutdown` is true and the connections are drained. `index` is the thread's number.
     pub(super) fn run(
         shared: &Shared,
         common: &Arc<Common>,
+        index: usize,
         listeners: Vec<TcpListener>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<()> {
@@ -111,15 +115,16 @@ impl Worker {
             .context("cannot start a proxy thread's runtime")?;
         // Dropped before the runtime, with all connections that are left: each still closes its flow.
         let tasks = LocalSet::new();
-        let worker = Rc::new(Self::new(shared, common));
+        let worker = Rc::new(Self::new(shared, common, index));
         tasks.block_on(&runtime, worker.serve(listeners, shutdown))
     }
 
-    fn new(shared: &Shared, common: &Arc<Common>) -> Self {
+    fn new(shared: &Shared, common: &Arc<Common>, index: usize) -> Self {
         Self {
             pool: Pool::new(&shared.upstreams.0, shared.config.proxy.connect_timeout),
             date: Date::default(),
             sample: Sample::default(),
+            tally: Tally::new(index, shared.reports.clone()),
             paths: RefCell::default(),
             shared: shared.clone(),
             common: common.clone(),
@@ -161,6 +166,7 @@ impl Worker {
         self.drain().await;
         sweeping.abort();
         watching.abort();
+        self.tally.send();
         Ok(())
     }
 
@@ -244,9 +250,13 @@ impl Worker {
         }
     }
 
-    /// Forgets upstream connections that are closed or have long not been used.
+    /// Forgets upstream connections that are closed or have long not been used, and reports what was counted.
     async fn sweep(self: Rc<Self>) {
-        each_second(|| self.pool.sweep(clock::now())).await;
+        each_second(|| {
+            self.pool.sweep(clock::now());
+            self.tally.send();
+        })
+        .await;
     }
 }
 

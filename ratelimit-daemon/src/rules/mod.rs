@@ -11,7 +11,7 @@ mod tests;
 
 pub use endpoint::Endpoint;
 pub use path::{BadTarget, Room};
-pub use router::{Applied, HOUR, Router};
+pub use router::{Applied, Counts, HOUR, Router};
 
 /// The rules of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,15 +18,26 @@ pub struct Applied {
     pub rule: Arc<Rule>,
     /// Which window of a key the request counts in.
     pub window: u32,
+    /// Which of the rule's endpoints it is.
+    pub endpoint: usize,
     /// Whether every request counts in it.
     pub is_everywhere: bool,
     /// What came of the requests of all keys.
     pub counts: Arc<Counts>,
 }
 
+impl Applied {
+    /// The endpoint that the request is of.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.rule.endpoints.get(self.endpoint)
+    }
+}
+
 /// Requests by what a rule found.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// Admitted, by a dry run too.
+    pub admitted: AtomicU64,
     /// Refused because the window was used up.
     pub refused: AtomicU64,
     /// Admitted by a dry run, which would have been refused.
@@ -63,10 +74,11 @@ impl Router {
         let mut router = Self { rules: rules.clone(), layers, targets, everywhere, windows };
         for rule in &rules.rules {
             let rule = Arc::new(rule.clone());
-            for endpoint in &rule.endpoints {
+            for (index, endpoint) in rule.endpoints.iter().enumerate() {
                 let (window, counts) = router.window(&rule, endpoint);
                 let is_everywhere = endpoint.is_everything();
-                router.add(endpoint, Applied { rule: rule.clone(), window, is_everywhere, counts });
+                let applied = Applied { rule: rule.clone(), window, endpoint: index, is_everywhere, counts };
+                router.add(endpoint, applied);
             }
         }
         router.everywhere = router.targets.iter().filter(|applied| applied.is_everywhere).cloned().collect();

@@ -9,10 +9,12 @@ use ratelimit_daemon::keys::{self, KeyFile, PlainKey};
 use ratelimit_daemon::limiter::Limiter;
 use ratelimit_daemon::policy::{Key, Policy, Tiers};
 use ratelimit_daemon::proxy::{self, Shared, Upstreams};
+use ratelimit_daemon::record::{Record, Report};
 use ratelimit_daemon::slots::Slots;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -46,6 +48,8 @@ pub(crate) struct Host {
     policy: Arc<ArcSwap<Policy>>,
     config: Arc<Config>,
     stop: watch::Sender<bool>,
+    record: Record,
+    reports: Mutex<Receiver<Report>>,
     proxy: Option<JoinHandle<anyhow::Result<()>>>,
     _directory: TempDir,
 }
@@ -70,15 +74,30 @@ impl Host {
         let address = listeners.addresses()[0];
         let (stop, stopped) = watch::channel(false);
         let config = Arc::new(config);
+        let (sender, reports) = sync_channel(1_024);
+        let (record, reports) = (Record::new(clock::now(), clock::unix()), Mutex::new(reports));
         let shared = Shared {
             policy: policy.clone(),
             limiter: limiter.clone(),
             flows: flows.clone(),
             upstreams: Upstreams::new(&config),
             config: config.clone(),
+            reports: Some(sender),
         };
         let proxy = Some(thread::spawn(move || proxy::serve(listeners, shared, stopped)));
-        Self { address, slots, flows, limiter, policy, config, stop, proxy, _directory: directory }
+        Self {
+            address,
+            slots,
+            flows,
+            limiter,
+            policy,
+            config,
+            stop,
+            record,
+            reports,
+            proxy,
+            _directory: directory,
+        }
     }
 
     /// A new connection to the proxy.
@@ -113,6 +132,20 @@ impl Host {
 
     /// Waits for the proxy's end.
     pub(crate) fn join(mut self) {
+        self.end();
+    }
+
+    /// Waits for the proxy's end, and tells what happened.
+    pub(crate) fn record(mut self) -> Record {
+        self.end();
+        let reports = std::mem::replace(&mut self.reports, Mutex::new(sync_channel(1).1));
+        let reports = reports.into_inner().expect("no panic");
+        let mut record = std::mem::replace(&mut self.record, Record::new(0, 0));
+        record.take(&self.policy.load(), &self.limiter, reports.try_iter(), clock::now());
+        record
+    }
+
+    fn end(&mut self) {
         self.stop();
         let proxy = self.proxy.take().expect("not joined yet");
         proxy.join().expect("no panic").expect("no error");

@@ -16,6 +16,7 @@ mod interim;
 mod limits;
 mod origin;
 mod provenance;
+mod record;
 mod refusals;
 mod rules;
 mod smuggling;
