@@ -65,7 +65,7 @@ pub(crate) fn perform<P: Packet>(
         Act::Reply(plan) => {
             let fate = match reply(packet, segment, plan.slot, plan.now) {
                 Ok(()) => Fate::Return,
-                Err(Failure::NoRoom) if P::has_relief() => Fate::Pass,
+                Err(Failure::NoRoom) if packet.hand_on() => Fate::Pass,
                 Err(Failure::NoRoom | Failure::Unanswerable) => {
                     return give_up(packet, segment, plan, outcome);
                 }

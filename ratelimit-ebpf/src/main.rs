@@ -53,6 +53,9 @@ pub fn ratelimit_tc(ctx: TcContext) -> i32 {
 
 #[classifier]
 pub fn answer(ctx: TcContext) -> i32 {
+    if !packet::is_handed_on(&ctx) {
+        return ctx.finish(Fate::Pass);
+    }
     make_readable(&ctx, MOST_HEADERS);
     let fate = match closing::unanswered(&ctx) {
         Some((segment, answer)) => act::perform(&ctx, &segment, &answer, Outcome::Closing).1,

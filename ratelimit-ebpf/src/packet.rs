@@ -6,8 +6,8 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
-    bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+    bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+    bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use core::ffi::c_void;
@@ -29,9 +29,6 @@ pub(crate) trait Packet: EbpfContext {
     /// Whether a packet from this very machine may come with an unfinished checksum, to be finished on its way out.
     const MAY_LACK_CHECKSUM: bool;
 
-    /// Whether another program comes behind this one and answers where this one has no room.
-    fn has_relief() -> bool;
-
     /// What the kernel wants to be told.
     type Answer;
 
@@ -47,6 +44,9 @@ pub(crate) trait Packet: EbpfContext {
     /// Copies `len` bytes to `offset` in it.
     fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool;
 
+    /// Has the program behind this one answer the packet. False if there is none.
+    fn hand_on(&self) -> bool;
+
     /// Tells the kernel.
     fn finish(&self, fate: Fate) -> Self::Answer;
 }
@@ -59,7 +59,7 @@ pub(crate) struct Generic(pub(crate) XdpContext);
 
 /// Both are the same but for that.
 macro_rules! xdp_packet {
-    ($name:ident, $has_relief:expr) => {
+    ($name:ident, $has_next:expr) => {
         impl EbpfContext for $name {
             #[inline(always)]
             fn as_ptr(&self) -> *mut c_void {
@@ -71,11 +71,6 @@ macro_rules! xdp_packet {
             const MAY_LACK_CHECKSUM: bool = false;
 
             type Answer = u32;
-
-            #[inline(always)]
-            fn has_relief() -> bool {
-                $has_relief
-            }
 
             #[inline(always)]
             fn frame(&self) -> Frame {
@@ -98,6 +93,11 @@ macro_rules! xdp_packet {
                 let bytes = bytes.cast_mut().cast::<c_void>();
                 // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
                 unsafe { bpf_xdp_store_bytes(self.0.ctx, offset as u32, bytes, len) == 0 }
+            }
+
+            #[inline(always)]
+            fn hand_on(&self) -> bool {
+                $has_next && mark(&self.0)
             }
 
             #[inline(always)]
@@ -143,6 +143,27 @@ fn resize_xdp(ctx: &XdpContext, growth: i32) -> bool {
     true
 }
 
+/// Stands before a packet that the next program is to answer.
+const HANDED_ON: u32 = u32::from_ne_bytes(*b"429!");
+
+/// Puts the mark before the packet, where the next program finds it and the host's TCP does not look.
+#[inline(always)]
+fn mark(ctx: &XdpContext) -> bool {
+    // SAFETY: the helper checks that there is room.
+    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<u32>() as i32)) != 0 } {
+        return false;
+    }
+    Frame::new(ctx.metadata(), ctx.metadata_end()).write(0, HANDED_ON).is_some()
+}
+
+/// True if the program before this one has left the packet to it. What the packet is, is looked at all the same.
+#[inline(always)]
+pub(crate) fn is_handed_on(ctx: &TcContext) -> bool {
+    // SAFETY: the program's own context.
+    let start = unsafe { (*ctx.skb.skb).data_meta };
+    Frame::new(start as usize, ctx.data()).u32(0) == Some(HANDED_ON)
+}
+
 /// Room for the longest headers that are answered: Ethernet with two tags, IPv6, TCP with a time stamp.
 type Headers = [u64; 12];
 
@@ -150,11 +171,6 @@ impl Packet for TcContext {
     const MAY_LACK_CHECKSUM: bool = true;
 
     type Answer = i32;
-
-    #[inline(always)]
-    fn has_relief() -> bool {
-        false
-    }
 
     #[inline(always)]
     fn frame(&self) -> Frame {
@@ -176,6 +192,11 @@ impl Packet for TcContext {
     fn store(&self, offset: usize, bytes: *const u8, len: u32) -> bool {
         // SAFETY: the verifier sees that `len` bytes are there; the helper checks the place in the packet.
         unsafe { bpf_skb_store_bytes(self.skb.skb, offset as u32, bytes.cast::<c_void>(), len, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn hand_on(&self) -> bool {
+        false
     }
 
     #[inline(always)]
