@@ -184,6 +184,10 @@ impl<'a> Request<'a, '_> {
             None => !has_proxy(),
         };
         if self.connection.under_way != 0 || !(is_first || is_idle) {
+            if known.is_none() && has_proxy() {
+                // Where the proxy notes that it waits for the next one, which then is refused here.
+                let _ = self.place.cell(None, self.now);
+            }
             return Err(Outcome::Busy);
         }
         Ok((outcome, self.refusal(known, self.counter(outcome))?))

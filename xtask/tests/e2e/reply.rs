@@ -120,6 +120,34 @@ fn a_connection_that_was_served_gets_it_too() -> Result<()> {
     all_closed(&deployment)
 }
 
+/// The kernel has judged nothing on it before: it learns from the proxy that it is its turn.
+#[test]
+fn a_connection_that_begins_with_a_split_head_gets_it_too() -> Result<()> {
+    let deployment = deploy("reply", &tier("small", 1, 600), &[("key", "small")])?;
+    let server = deployment.lab.host_v4(PORT);
+    let request = get(&[&format!("X-API-Key: {}", deployment.key("key")?)]);
+    let (first, rest) = request.split_at(request.len() - 20);
+    let mut within = Connection::open(&deployment.lab, server)?;
+    within.segment(&request)?;
+    ensure!(within.answer()?.status == 200, "within the limits");
+    drop(within);
+    let mut connection = Connection::open(&deployment.lab, server)?;
+    connection.segment(first)?;
+    connection.segment(rest)?;
+    ensure!(!is_of_kernel(&connection.answer()?), "a split head is the proxy's to judge");
+    let mut asked = 1;
+    loop {
+        connection.segment(&request)?;
+        if is_of_kernel(&connection.answer()?) {
+            break;
+        }
+        asked += 1;
+        ensure!(asked < 20, "the kernel never answered");
+    }
+    drop(connection);
+    all_closed(&deployment)
+}
+
 /// The kernel does not answer before the answers that are still to come.
 #[test]
 fn a_client_that_does_not_wait_gets_its_answers_in_order() -> Result<()> {
