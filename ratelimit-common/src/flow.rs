@@ -243,9 +243,18 @@ impl FlowCell {
     /// yet to deal with what the client sends.
     pub fn release(&self, hash: u64) -> FlowState {
         let tag = self.tag.load();
+        if is_tagged(tag, hash) { self.empty(tag) } else { FlowState::from_word(0) }
+    }
+
+    /// The same whosever cell it is: for connections of which nobody is left who would release them.
+    pub fn abandon(&self) -> FlowState {
+        self.empty(self.tag.load())
+    }
+
+    fn empty(&self, tag: u64) -> FlowState {
         loop {
             let state = self.state();
-            if !is_tagged(tag, hash) || state.is_refused() {
+            if state.is_refused() {
                 return FlowState::from_word(0);
             }
             if self.state.replace(state.word(), 0) {

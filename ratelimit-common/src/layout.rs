@@ -26,7 +26,8 @@ pub struct Slot {
     pub hour_reset_ns: Word,
     /// The count of `admitted` up to which the hour admits, where there is no proxy to count it; else the largest.
     pub hour_ceiling: Word,
-    reserved: [Word; 1],
+    /// The keyed hash of the key that the slot is for: so whoever finds the slot knows whose it is.
+    pub owner: Word,
     /// Requests that the kernel admitted and charged. Written by the kernel, like all that follows.
     pub admitted: Word,
     /// Requests that the kernel refused because the bucket was empty.
@@ -35,10 +36,37 @@ pub struct Slot {
     pub refused_blocked: Word,
     /// Requests that a dry run let pass and that would have been refused.
     pub observed: Word,
-    reserved_counts: [Word; 4],
+    /// How much of `admitted` the daemon has counted, where there is no proxy. Written by the daemon, like what follows.
+    pub followed: Word,
+    /// Until when `hour_ceiling` holds. A daemon renews it; once there was none for an hour, all that it had counted has
+    /// left the hour, and nobody can tell what came since.
+    pub ceiling_until_ns: Word,
+    reserved: [Word; 2],
 }
 
 impl Slot {
+    /// The keyed hash of the key that it is for, if it is in use.
+    pub fn owner(&self) -> Option<u64> {
+        (self.interval_ns.load() != 0).then(|| self.owner.load())
+    }
+
+    /// The count of `admitted` up to which the hour admits at `now`. Without a branch, for the verifier's sake.
+    #[inline(always)]
+    pub fn ceiling(&self, now: u64) -> u64 {
+        let is_over = (self.ceiling_until_ns.load().wrapping_sub(now) as i64 >> 63) as u64;
+        self.hour_ceiling.load() | is_over
+    }
+
+    /// Empties it, for the next.
+    pub fn clear(&self) {
+        // Without an interval nobody judges by it any more.
+        let words = [&self.interval_ns, &self.depth_ns, &self.owner, &self.bucket, &self.blocked_until_ns];
+        let hour = [&self.hour, &self.hour_reset_ns, &self.hour_ceiling, &self.ceiling_until_ns];
+        let counts =
+            [&self.admitted, &self.refused_burst, &self.refused_blocked, &self.observed, &self.followed];
+        words.into_iter().chain(hour).chain(counts).for_each(|word| word.store(0));
+    }
+
     /// The burst limit, if the slot is in use.
     #[inline(always)]
     pub fn burst(&self) -> Option<Burst> {
@@ -142,6 +170,33 @@ pub struct Settings {
 pub struct Clock {
     /// Unix time less `CLOCK_MONOTONIC`, in nanoseconds.
     pub unix_offset_ns: Word,
+    /// When the daemon was last here, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub seen_ns: Word,
+}
+
+/// The version of all that is laid down here, in [`crate::flow`] and in [`crate::outcome`]. To be raised when bytes that
+/// outlive a daemon get another place or meaning.
+pub const LAYOUT: u64 = 1;
+
+/// Most bytes of a version that are kept in [`About`].
+pub const VERSION_BYTES: usize = 32;
+
+/// What the maps that outlive a daemon say of themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct About {
+    /// [`LAYOUT`] of the daemon that made them. It stands first in every version. Zero: they were never in use.
+    pub layout: u64,
+    /// Unix time in seconds at which the program in force was loaded.
+    pub loaded_at: u64,
+    /// An [`Action`].
+    pub action: u32,
+    /// 1 if a proxy judges what the kernel leaves, 0 if the API server itself gets it.
+    pub has_proxy: u32,
+    /// The version of the daemon that loaded the program, and zeros.
+    pub version: [u8; VERSION_BYTES],
+    /// One bit for each guarded TCP port.
+    pub ports: [u64; 1024],
 }
 
 // A word that the model checker watches is larger.
@@ -151,7 +206,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 64);
     assert!(core::mem::offset_of!(Slot, admitted) == 64);
     // No padding: the fields' sizes add up to the type's.
-    assert!(size_of::<Slot>() == (7 + 1 + 4 + 4) * size_of::<Word>());
+    assert!(size_of::<Slot>() == (8 + 6 + 2) * size_of::<Word>());
+    assert!(size_of::<About>() == 2 * 8 + 2 * 4 + VERSION_BYTES + 1024 * 8);
     assert!(size_of::<FlowCell>() == 2 * size_of::<Word>());
     assert!(size_of::<FlowSet>() == FLOW_WAYS * size_of::<FlowCell>() && align_of::<FlowSet>() == 64);
 };

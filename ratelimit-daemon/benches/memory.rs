@@ -6,6 +6,7 @@ use ratelimit_common::SECOND_NS;
 use ratelimit_common::hash::Secret;
 use ratelimit_daemon::keys::{Entry, KeyFile};
 use ratelimit_daemon::limiter::{Limiter, Verdict};
+use ratelimit_daemon::places::Places;
 use ratelimit_daemon::policy::{Policy, built_in_tiers};
 use ratelimit_daemon::record::Record;
 use ratelimit_daemon::rules::{Room, Rules};
@@ -82,7 +83,7 @@ fn policy() -> Policy {
         Entry { name: format!("customer-{number}"), tier, sha256, siphash: number.into(), ..Entry::default() }
     });
     let file = KeyFile::of(Path::new("keys.toml"), Secret { k0: 1, k1: 2 }, entries.collect());
-    Policy::build(&built_in_tiers(), &Rules::built_in(), &file, None, KEYS).unwrap()
+    Policy::first(&built_in_tiers(), &Rules::built_in(), &file, Places::new(KEYS)).unwrap()
 }
 
 fn memory() -> String {

@@ -4,7 +4,7 @@
 use crate::clock;
 use crate::config::{self, Config};
 use crate::flows::Flows;
-use crate::kernel::{Attached, Kernel, KernelSettings, Mode};
+use crate::kernel::{Attached, Kernel, KernelSettings, Mode, Pins};
 use crate::limiter::Limiter;
 use crate::policy::{Key, Policy};
 use crate::slots::Slots;
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use ratelimit_common::layout;
 use ratelimit_common::outcome::Outcome;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -28,11 +29,14 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
-    /// Puts `policy` in force; in the kernel too, if `config` names interfaces. Nothing is attached yet.
-    pub fn new(config: &Config, policy: Policy) -> Result<Self> {
-        let kernel = match config.kernel.interfaces.as_slice() {
-            [] => None,
-            _ => Some(Kernel::load(&kernel_settings(config, &policy))?),
+    /// Puts `policy` in force; in the kernel too, if `config` names interfaces. Nothing is attached yet. `pins` keep the
+    /// kernel's part when the daemon is gone; what an earlier one has left in them is taken over.
+    pub fn new(config: &Config, policy: Policy, pins: Option<Pins>) -> Result<Self> {
+        let settings = kernel_settings(config, &policy);
+        let kernel = match (config.kernel.interfaces.as_slice(), pins) {
+            ([], _) => None,
+            (_, None) => Some(Kernel::load(&settings)?),
+            (_, Some(pins)) => Some(Kernel::load_pinned(&settings, pins)?),
         };
         let (slots, flows) = match &kernel {
             Some(kernel) => (kernel.slots().clone(), kernel.flows().clone()),
@@ -46,9 +50,12 @@ impl Enforcement {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let expired_until = clock::unix_seconds();
         let mut enforcement = Self { kernel, attached: Vec::new(), limiter, flows, policy, expired_until };
+        enforcement.inherit()?;
         for key in enforcement.policy.load_full().keys() {
             enforcement.install(key)?;
         }
+        // Only now is the kernel told that there is a daemon again: until here its ceilings were an earlier one's.
+        enforcement.attend_to_kernel();
         Ok(enforcement)
     }
 
@@ -69,6 +76,31 @@ impl Enforcement {
             let (mode, ports, action) = (attached.mode, &config.kernel.ports, config.action);
             info!("attached to {interface}: {mode}, ports {ports:?}, action {action}");
             self.attached.push(attached);
+        }
+        kernel.settle_in(&self.attached)
+    }
+
+    /// Detaches the kernel program and removes what is pinned.
+    pub fn detach(&mut self) -> Result<()> {
+        self.attached.clear();
+        self.kernel.as_mut().map_or(Ok(()), Kernel::detach)
+    }
+
+    /// Empties the slots of keys that are not in the policy, as an earlier daemon may have left them. The others keep
+    /// everything but the counts of refusals, which are of a daemon's time.
+    fn inherit(&mut self) -> Result<()> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let policy = self.policy.load();
+        let own: HashMap<_, _> = policy.keys().map(|key| (key.slot, key.siphash)).collect();
+        let slots = kernel.slots().clone();
+        for (number, owner) in slots.owners() {
+            if own.get(&number) != Some(&owner) {
+                kernel.remove_key(owner)?;
+                self.limiter.uninstall(number);
+            } else if let Some(slot) = slots.get(number) {
+                let counts = [&slot.refused_burst, &slot.refused_blocked, &slot.observed];
+                counts.into_iter().for_each(|count| count.store(0));
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::shared_memory::SharedArray;
 use anyhow::Result;
 use ratelimit_common::flow::{Credit, Endpoints, FlowState, set_index};
 use ratelimit_common::hash::Secret;
-use ratelimit_common::layout::{FLOW_WAYS, FlowSet};
+use ratelimit_common::layout::{FLOW_WAYS, FlowCell, FlowSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -33,6 +33,13 @@ impl Flows {
     /// The `sets` sets in the kernel's map, which the program fills by hashes under `secret`.
     pub(crate) fn of_map(map: BorrowedFd<'_>, sets: u32, secret: Secret) -> Result<Self> {
         Ok(Self { sets: Arc::new(SharedArray::of_map(map, sets as usize)?), secret })
+    }
+
+    /// Forgets all connections, of a proxy that is no more. Returns what the kernel charged on each and no request took.
+    /// Connections that the kernel is about to end itself stay.
+    pub(crate) fn abandon(&self) -> impl Iterator<Item = FlowState> {
+        let sets = (0..self.sets.len()).filter_map(|index| self.sets.get(index));
+        sets.flat_map(|set| &set.cells).map(FlowCell::abandon)
     }
 
     /// The flow of the connection between `client` and `host`.

@@ -5,7 +5,6 @@ use crate::admin::reload::Reloaded;
 use crate::config::{Anonymous, Config};
 use crate::enforcement::Enforcement;
 use crate::keys::KeyFile;
-use crate::policy::Policy;
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -77,7 +76,7 @@ impl KeyWatch {
     fn put_in_force(&mut self, config: Config, file: &KeyFile, enforcement: &mut Enforcement) -> Result<()> {
         let before = enforcement.policy().load_full();
         let (tiers, rules) = (&config.tiers, &config.rules);
-        enforcement.apply(Policy::build(tiers, rules, file, Some(&before), config.kernel.max_keys)?)?;
+        enforcement.apply(before.next(tiers, rules, file)?)?;
         self.config = config;
         Ok(())
     }

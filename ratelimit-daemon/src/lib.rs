@@ -14,6 +14,7 @@ mod key_watch;
 pub mod keys;
 pub mod limiter;
 mod load;
+pub mod places;
 pub mod policy;
 pub mod proxy;
 pub mod record;

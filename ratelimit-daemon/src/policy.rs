@@ -8,12 +8,13 @@ use crate::clock;
 use crate::document::{Problem, Problems};
 use crate::keys::{Entry, KeyFile};
 use crate::limiter::Usage;
+use crate::places::Places;
 use crate::rules::{Router, Rule, Rules};
 use ratelimit_common::SECOND_NS;
 use ratelimit_common::hash::Secret;
 use ratelimit_common::limit::Burst;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -141,7 +142,7 @@ pub struct Policy {
     by_digest: HashMap<[u8; 32], Arc<Key>>,
     /// The keys that expire, the next first.
     expiring: Vec<Arc<Key>>,
-    free: FreeSlots,
+    places: Places,
 }
 
 /// What one policy has and an earlier one had not. Apply `removed` first: a slot in it may be in `added` too.
@@ -163,17 +164,26 @@ impl Changes<'_> {
 }
 
 impl Policy {
-    /// The policy of `tiers`, `rules` and `file`, which follows `previous`. `max_keys` is the number of slots, the
-    /// same at every call.
-    pub fn build(
+    /// The policy of `tiers`, `rules` and `file`, the first. Its keys get slots from `places`.
+    pub fn first(tiers: &Tiers, rules: &Rules, file: &KeyFile, places: Places) -> Result<Self, Problems> {
+        let places = places.for_keys(file.entries().iter().map(|entry| entry.siphash));
+        Self::build(tiers, rules, file, None, places)
+    }
+
+    /// The policy of `tiers`, `rules` and `file` that follows this one.
+    pub fn next(&self, tiers: &Tiers, rules: &Rules, file: &KeyFile) -> Result<Self, Problems> {
+        let mut places = self.places.clone();
+        places.release(self.missing_in(file));
+        Self::build(tiers, rules, file, Some(self), places)
+    }
+
+    fn build(
         tiers: &Tiers,
         rules: &Rules,
         file: &KeyFile,
         previous: Option<&Self>,
-        max_keys: u32,
+        mut places: Places,
     ) -> Result<Self, Problems> {
-        let mut free = previous.map_or_else(|| FreeSlots::new(max_keys), |previous| previous.free.clone());
-        free.release(previous.into_iter().flat_map(|previous| previous.missing_in(file)));
         let mut problems = Problems::default();
         let mut keys = Vec::with_capacity(file.entries().len());
         let mut by_digest = HashMap::with_capacity(file.entries().len());
@@ -187,8 +197,8 @@ impl Policy {
                 continue;
             };
             let before = previous.and_then(|previous| previous.by_digest.get(&entry.sha256));
-            let Some(slot) = before.map(|key| key.slot).or_else(|| free.take()) else {
-                problems.push(too_many(file, max_keys));
+            let Some(slot) = before.map(|key| key.slot).or_else(|| places.take(entry.siphash)) else {
+                problems.push(too_many(file, places.count()));
                 break;
             };
             let key = key(entry, limits, slot, before);
@@ -205,7 +215,7 @@ impl Policy {
             keys,
             by_digest,
             expiring,
-            free,
+            places,
         })
     }
 
@@ -323,40 +333,6 @@ pub fn unknown_tier_text(name: &str, tiers: &Tiers) -> String {
 fn too_many(file: &KeyFile, max_keys: u32) -> Problem {
     let count = file.entries().len();
     Problem::in_file(file.path(), None, format!("{count} keys; kernel.max_keys allows {max_keys}"))
-}
-
-/// The slots that no key has.
-///
-/// A freed slot is given to another key as late as can be: after all slots that never had one, and after all
-/// that were freed before it. The daemon zeroes a slot when its key is removed and sets a new key's limits
-/// when it is added, so the newcomer starts with a full bucket. Only a request that was under way when its
-/// key was removed can still charge or refund the slot, and that one is over long before the slot's turn
-/// comes; if it is not, the newcomer is a token off, once.
-#[derive(Clone, Debug)]
-struct FreeSlots {
-    /// From here to `count` no slot was ever taken.
-    next: u32,
-    count: u32,
-    /// In the order in which they were freed.
-    freed: VecDeque<u32>,
-}
-
-impl FreeSlots {
-    fn new(count: u32) -> Self {
-        Self { next: 0, count, freed: VecDeque::new() }
-    }
-
-    fn take(&mut self) -> Option<u32> {
-        if self.next < self.count {
-            self.next += 1;
-            return Some(self.next - 1);
-        }
-        self.freed.pop_front()
-    }
-
-    fn release(&mut self, slots: impl IntoIterator<Item = u32>) {
-        self.freed.extend(slots);
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::admin::{self, Line, Questions, Socket};
-use crate::config::{Config, Mode};
+use crate::config::{self, Config, Mode};
 use crate::control::Control;
 use crate::enforcement::Enforcement;
+use crate::kernel::{Inheritance, Pins};
 use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile};
+use crate::places::Places;
 use crate::policy::Policy;
 use crate::proxy::{self, Shared};
 use crate::service;
@@ -42,7 +44,15 @@ pub fn run(path: &Path) -> Result<()> {
         );
     }
     let file = KeyFile::load(&config.keys.file)?;
-    let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
+    let pins = pins(&config.kernel)?;
+    let inheritance = pins.as_ref().and_then(Pins::inheritance);
+    let places = match inheritance {
+        Some(maps) => Places::keeping(maps.slots().len(), maps.owners()),
+        None => Places::new(config.kernel.max_keys),
+    };
+    let policy = Policy::first(&config.tiers, &config.rules, &file, places)?;
+    // Before clients can connect again: until then no connection is a living one's.
+    inheritance.into_iter().for_each(Inheritance::settle);
     let listeners = match config.mode {
         Mode::Proxy => {
             raise_open_files(config.proxy.max_connections);
@@ -51,7 +61,7 @@ pub fn run(path: &Path) -> Result<()> {
         Mode::Kernel => None,
     };
     let socket = config.admin.socket.as_deref().map(Socket::bind).transpose()?;
-    let enforcement = Enforcement::new(&config, policy)?;
+    let enforcement = Enforcement::new(&config, policy, pins)?;
     let mut control = Control::new(enforcement, KeyWatch::new(path, config));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -75,9 +85,32 @@ pub fn run(path: &Path) -> Result<()> {
     if let Some(summary) = control.enforcement.summary()? {
         info!("the kernel found: {summary}");
     }
+    let kernel = &control.config().kernel;
+    let stays = !kernel.interfaces.is_empty() && kernel.pin_directory.is_some() && !kernel.detach_on_stop;
+    if !stays {
+        control.enforcement.detach()?;
+    }
     drop(control);
-    info!("stopped: nothing is attached any more");
+    let left = if stays {
+        "the kernel goes on enforcing; `ratelimitd detach` ends that"
+    } else {
+        "nothing is attached any more"
+    };
+    info!("stopped: {left}");
     Ok(())
+}
+
+/// Where the kernel's part is kept when the daemon is gone, if it is. Where the kernel has no part any more, what an
+/// earlier daemon has left there is removed.
+fn pins(kernel: &config::Kernel) -> Result<Option<Pins>> {
+    let Some(directory) = &kernel.pin_directory else { return Ok(None) };
+    if !kernel.interfaces.is_empty() {
+        return Pins::take(directory).map(Some);
+    }
+    if let Some(pins) = Pins::find(directory)? {
+        info!("no kernel.interfaces any more: detached from {}", pins.remove()?.join(", "));
+    }
+    Ok(None)
 }
 
 /// Raises the process's own limit on open files as far as it may: a proxied connection takes two of them.

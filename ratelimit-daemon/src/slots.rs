@@ -27,6 +27,11 @@ impl Slots {
         self.0.get(slot as usize)
     }
 
+    /// The slots that are in use, each with the hash of its key.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0..self.len()).filter_map(|slot| Some((slot, self.get(slot)?.owner()?)))
+    }
+
     /// Number of slots.
     pub fn len(&self) -> u32 {
         // Made from a u32.

@@ -113,7 +113,7 @@ impl<'a> Request<'a, '_> {
             return self.refuse(Outcome::RefusedBurst);
         }
         // Where there is no proxy, this count is the hour's: it is taken before anybody else can take the last of it.
-        if self.slot.admitted.fetch_add(1) >= self.slot.hour_ceiling.load() {
+        if self.slot.admitted.fetch_add(1) >= self.slot.ceiling(now) {
             self.slot.admitted.subtract(1);
             return self.refuse(Outcome::RefusedBlocked);
         }

@@ -5,7 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use ratelimit_common::hash::Secret;
 use ratelimit_common::http::{FieldName, KeyFields};
-use ratelimit_common::layout::{Clock, FlowSet, Settings, Slot, SocketOffsets};
+use ratelimit_common::layout::{About, Clock, FlowSet, Settings, Slot, SocketOffsets};
 use ratelimit_common::outcome::Outcome;
 
 /// `BPF_F_MMAPABLE` of the kernel's `bpf.h`: the daemon maps the array into its own memory.
@@ -26,6 +26,10 @@ pub(crate) static FLOWS: Array<FlowSet> = Array::with_max_entries(1, MMAPABLE);
 /// How often each outcome was found.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
+
+/// What the maps are, for whoever finds them pinned. Nothing to the program.
+#[map]
+pub(crate) static ABOUT: Array<About> = Array::with_max_entries(1, 0);
 
 /// The wall clock, from the daemon.
 #[map]

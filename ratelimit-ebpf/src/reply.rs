@@ -71,7 +71,7 @@ fn write(text: &mut Scratch, slot: &Slot, burst: Burst, now: u64, has_body: bool
     let leaves = slot.hour_reset_ns.load();
     let hour_reset = if leaves > now { leaves - now } else { HOUR_SECONDS * SECOND_NS };
     // Where there is no proxy, the hour is what the kernel itself has counted.
-    let unused = slot.hour_ceiling.load().saturating_sub(slot.admitted.load());
+    let unused = slot.ceiling(now).saturating_sub(slot.admitted.load());
     let hour_wait = if unused == 0 { hour_reset } else { blocked_until.saturating_sub(now) };
     let retry_after = text.forget(seconds(hour_wait.max(bucket_wait)));
     let hour = slot.hour.load();

@@ -6,6 +6,7 @@ use crate::client::{Client, Outcome, Request};
 use crate::lab::{Lab, Process};
 use crate::{build, command};
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -83,17 +84,43 @@ impl Deployment {
         for (name, tier) in plan.keys {
             keys.insert((*name).to_owned(), add_key(&program, &config, name, tier)?);
         }
-        let (listen, serves) = match plan.mode {
-            Mode::Proxy => (UPSTREAM, "serving on"),
-            Mode::Kernel => (EVERYWHERE, "enforcing on"),
+        let listen = match plan.mode {
+            Mode::Proxy => UPSTREAM,
+            Mode::Kernel => EVERYWHERE,
         };
         let (listen, seen) = (listen.to_string(), SEEN.to_string());
         let mut api = lab.start("api", plan.xtask, &["api-server", "--listen", &listen, "--seen", &seen])?;
         api.wait_until(START_LIMIT, |api| Ok(api.log().contains("serving")))?;
-        let mut daemon = lab.start("ratelimitd", &program, &["run", "--config", text(&config)?])?;
-        // The last thing that a start does, after the kernel program is attached.
-        daemon.wait_until(START_LIMIT, |daemon| Ok(daemon.log().contains(serves)))?;
+        let daemon = start_daemon(&lab, &program, &config)?;
         Ok(Self { daemon, program, config, _api: api, keys, lab })
+    }
+
+    /// Kills the daemon, which gets no chance to do anything about it.
+    pub fn kill(&mut self) -> Result<()> {
+        self.daemon.signal(Signal::KILL)?;
+        self.daemon.wait(STOP_LIMIT).map(drop)
+    }
+
+    /// Starts the daemon again, after its end, and waits until it serves.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.daemon = start_daemon(&self.lab, &self.program, &self.config)?;
+        Ok(())
+    }
+
+    /// The same with the program of another version.
+    pub fn start_version(&mut self, program: &Path) -> Result<()> {
+        self.daemon = start_daemon(&self.lab, program, &self.config)?;
+        Ok(())
+    }
+
+    /// The daemon's program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs `ratelimitd` with these arguments and this deployment's configuration.
+    pub fn ratelimitd(&self, arguments: &[&str]) -> Result<String> {
+        command::output(Command::new(&self.program).args(arguments).arg("--config").arg(&self.config))
     }
 
     /// The plain text of a key of the plan.
@@ -160,6 +187,14 @@ impl Drop for Deployment {
     }
 }
 
+fn start_daemon(lab: &Lab, program: &Path, config: &Path) -> Result<Process> {
+    let mut daemon = lab.start("ratelimitd", program, &["run", "--config", text(config)?])?;
+    // The last thing that a start does, after the kernel program is attached.
+    let serves = |log: &str| log.contains("serving on") || log.contains("enforcing on");
+    daemon.wait_until(START_LIMIT, |daemon| Ok(serves(&daemon.log())))?;
+    Ok(daemon)
+}
+
 fn counter(word: &str) -> Result<(String, u64)> {
     let (name, count) = word.split_once('=').with_context(|| format!("not a counter: {word}"))?;
     Ok((name.to_owned(), count.parse().with_context(|| format!("not a count: {word}"))?))
@@ -177,7 +212,7 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
     }
     write!(
         config,
-        "attach = {:?}\ninterfaces = {:?}\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
+        "attach = {:?}\ninterfaces = {:?}\npin_directory = \"bpf/ratelimitd\"\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
         plan.attach, plan.interfaces, plan.tables
     )?;
     let path = lab.directory().join("ratelimitd.toml");

@@ -3,6 +3,7 @@
 use super::print;
 use crate::config::{Config, Kernel, Mode};
 use crate::keys::KeyFile;
+use crate::places::Places;
 use crate::policy::Policy;
 use anyhow::Result;
 use std::fmt::Display;
@@ -47,7 +48,7 @@ fn keys(config: &Config) -> Result<String> {
         return Ok(format!("none; the first `ratelimitd keys add` or start creates {path}"));
     }
     let file = KeyFile::load(&config.keys.file)?;
-    let policy = Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys)?;
+    let policy = Policy::first(&config.tiers, &config.rules, &file, Places::new(config.kernel.max_keys))?;
     let disabled = policy.keys().filter(|key| !key.enabled).count();
     let expired = policy.keys().filter(|key| key.enabled && key.has_expired_now()).count();
     Ok(format!("{} ({disabled} disabled, {expired} expired) in {path}", policy.keys().count()))

@@ -1,13 +1,16 @@
 //! The command line: what can be asked of `ratelimitd`, and what its exit code says.
 #![forbid(unsafe_code)]
 
+mod buckets;
 mod check;
 mod daemon;
+mod detach;
 mod explain;
 mod flood;
 mod generate;
 mod keys;
 mod load;
+mod pinned;
 mod reload;
 mod status;
 mod table;
@@ -46,7 +49,7 @@ info,ratelimit_daemon::proxy=debug.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Enforce the limits until stopped (SIGTERM, SIGINT); SIGHUP rereads tiers and keys
+    /// Enforce the limits until stopped (SIGTERM, SIGINT), and in the kernel beyond that; SIGHUP rereads tiers and keys
     Run,
     /// Check the configuration and the key file
     #[command(after_help = check::EXAMPLES)]
@@ -60,9 +63,15 @@ enum Command {
     Status(daemon::Daemon),
     /// Show what the kernel program has found, by verdict and skip
     Counters(daemon::Daemon),
+    /// Show how each key stands in the kernel; needs no daemon
+    #[command(after_help = buckets::EXAMPLES)]
+    Buckets(pinned::Pinned),
     /// Show the keys that use most, or are refused most
     #[command(after_help = top::EXAMPLES)]
     Top(top::Top),
+    /// Detach the kernel program and remove all that is pinned, after the daemon has stopped
+    #[command(after_help = detach::EXAMPLES)]
+    Detach(detach::Detach),
     /// Let the running daemon read tiers, rules and keys again
     #[command(after_help = reload::EXAMPLES)]
     Reload(daemon::Daemon),
@@ -103,7 +112,9 @@ impl Cli {
             Command::Check { dump_effective: true } => check::dump_effective(&config),
             Command::Status(daemon) => status::status(&config, &daemon),
             Command::Counters(daemon) => status::counters(&config, &daemon),
+            Command::Buckets(pinned) => buckets::buckets(&config, &pinned),
             Command::Top(top) => top::top(&config, &top),
+            Command::Detach(what) => detach::detach(&config, what),
             Command::Reload(daemon) => reload::reload(&config, &daemon),
             Command::Explain(request) => explain::explain(&config, request),
             Command::Keys { command } => keys::execute(&config, command),

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const BYTES: RangeInclusive<u32> = 1..=1 << 30;
+const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ratelimitd";
 const DEFAULT_KEY_FILE: &str = "/var/lib/ratelimitd/keys.toml";
 const FLOWS: RangeInclusive<u32> = 64..=1 << 24;
 /// Longest name of a network interface: the kernel's IFNAMSIZ without its final zero.
@@ -74,8 +75,8 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     });
     let listen = proxy.as_ref().ok().map(|proxy| proxy.listen.as_slice());
     let kernel = top.section("kernel", |section| match mode {
-        Mode::Proxy => Ok(kernel(section, listen)),
-        Mode::Kernel => kernel_alone(section),
+        Mode::Proxy => Ok(kernel(section, listen, directory)),
+        Mode::Kernel => kernel_alone(section, directory),
     });
     let health = top.section("health", health::decode);
     let forwarding = top.section("forwarding", forwarding::decode);
@@ -106,8 +107,8 @@ pub(super) fn config(top: &Section<'_>, directory: &Path) -> Result<Config, Refu
     })
 }
 
-/// The section `kernel`. `listen` is where the proxy listens, if that is known.
-fn kernel(section: &Section<'_>, listen: Option<&[SocketAddr]>) -> Kernel {
+/// The section `kernel`. `listen` is where the proxy listens, if that is known; relative paths start at `directory`.
+fn kernel(section: &Section<'_>, listen: Option<&[SocketAddr]>, directory: &Path) -> Kernel {
     let listened = listen.map(|listen| {
         let mut ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
         ports.sort_unstable();
@@ -121,12 +122,12 @@ fn kernel(section: &Section<'_>, listen: Option<&[SocketAddr]>) -> Kernel {
             .optional("ports", |field| ports(field, listened.as_deref(), !interfaces.is_empty()))
             .unwrap_or_else(|| listened.clone().unwrap_or_default()),
         interfaces,
-        ..kernel_settings(section)
+        ..kernel_settings(section, directory)
     }
 }
 
 /// The section `kernel` where the kernel enforces alone.
-fn kernel_alone(section: &Section<'_>) -> Result<Kernel, Refused> {
+fn kernel_alone(section: &Section<'_>, directory: &Path) -> Result<Kernel, Refused> {
     let interfaces = section.required(
         "interfaces",
         "those on which clients come, such as [\"eth0\"]",
@@ -137,18 +138,21 @@ fn kernel_alone(section: &Section<'_>) -> Result<Kernel, Refused> {
     );
     let ports =
         section.required("ports", "the API server's, such as [8080]", |field| ports(field, None, true));
-    let rest = kernel_settings(section);
+    let rest = kernel_settings(section, directory);
     Ok(Kernel { interfaces: interfaces?, ports: ports?, ..rest })
 }
 
 /// What has a default whoever enforces.
-fn kernel_settings(section: &Section<'_>) -> Kernel {
+fn kernel_settings(section: &Section<'_>, directory: &Path) -> Kernel {
+    let pins = section.or("pin_directory", DEFAULT_PIN_DIRECTORY, |field| field.text());
     Kernel {
         interfaces: Vec::new(),
         ports: Vec::new(),
         attach: section.or("attach", Attach::Auto, |field| field.one_of(ATTACHES)),
         max_keys: section.or("max_keys", 65_536, |field| field.whole(1..=FlowState::MAX_SLOTS)),
         max_flows: section.or("max_flows", 65_536, |field| field.whole(FLOWS)).next_power_of_two(),
+        pin_directory: Some(pins).filter(|pins| !pins.is_empty()).map(|pins| directory.join(pins)),
+        detach_on_stop: section.or("detach_on_stop", false, Field::boolean),
     }
 }
 

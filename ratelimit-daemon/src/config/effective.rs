@@ -30,6 +30,8 @@ impl Config {
                 "attach": word(ATTACHES, kernel.attach),
                 "max_keys": kernel.max_keys,
                 "max_flows": kernel.max_flows,
+                "pin_directory": kernel.pin_directory.as_deref().unwrap_or("".as_ref()),
+                "detach_on_stop": kernel.detach_on_stop,
             },
             "keys": {
                 "file": keys.file,

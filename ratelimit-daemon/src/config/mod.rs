@@ -168,6 +168,11 @@ pub struct Kernel {
     pub max_keys: u32,
     /// Connections that are remembered: a power of two (64 to 16,777,216).
     pub max_flows: u32,
+    /// Where the program and its maps are kept when the daemon is gone; none: they go with it. Relative in the
+    /// configuration file, it starts at that file's directory.
+    pub pin_directory: Option<PathBuf>,
+    /// Whether an orderly stop detaches the program, too.
+    pub detach_on_stop: bool,
 }
 
 /// Where keys are and how a request carries one.

@@ -97,6 +97,8 @@ fn every_setting_is_taken_over() {
         attach = 'generic'
         max_keys = 10
         max_flows = 1000
+        pin_directory = 'pins'
+        detach_on_stop = true
         [keys]
         file = 'k.toml'
         header = 'Api-Token'
@@ -165,6 +167,8 @@ fn every_setting_is_taken_over() {
             attach: Attach::Generic,
             max_keys: 10,
             max_flows: 1024,
+            pin_directory: Some("/etc/pins".into()),
+            detach_on_stop: true,
         },
         keys: Keys {
             file: "/etc/k.toml".into(),
@@ -201,7 +205,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 50, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 52, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";

@@ -2,10 +2,16 @@
 //! aya.
 
 mod attach;
+mod inheritance;
+mod pins;
 mod settings;
 mod types;
 
 pub use attach::{Attached, Mode};
+pub use inheritance::Inheritance;
+use inheritance::Noted;
+use pins::MAPS;
+pub use pins::Pins;
 pub use settings::KernelSettings;
 use settings::{Loaded, port_bits};
 
@@ -14,11 +20,11 @@ use crate::flows::{Flows, sets_for};
 use crate::shared_memory::SharedArray;
 use crate::slots::Slots;
 use anyhow::{Context, Result, anyhow, bail};
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::{Program, ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use ratelimit_common::layout::Clock;
+use ratelimit_common::layout::{About, Clock};
 use ratelimit_common::outcome::Outcome;
 use std::fmt;
 use std::io;
@@ -29,9 +35,11 @@ use tracing::debug;
 /// The program and its maps, as built. Empty if it was not built: see `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ratelimit.o"));
 
-/// The loaded program. Everything is detached and gone when this is dropped.
+/// The loaded program. When this is dropped, what is not pinned is detached and gone.
 pub struct Kernel {
     ebpf: Ebpf,
+    pins: Option<Pins>,
+    about: About,
     keys: HashMap<MapData, u64, u32>,
     slots: Slots,
     flows: Flows,
@@ -49,16 +57,38 @@ impl fmt::Debug for Kernel {
 impl Kernel {
     /// Loads the program. Errors: not built in, no privileges, a kernel that refuses it.
     pub fn load(settings: &KernelSettings) -> Result<Self> {
+        let kernel = Self::with(settings, None, sets_for(settings.max_flows))?;
+        kernel.set_clock();
+        Ok(kernel)
+    }
+
+    /// The same with maps that outlive the daemon: those that an earlier one has left in `pins`, or new ones. Nothing is
+    /// attached or replaced yet.
+    pub fn load_pinned(settings: &KernelSettings, pins: Pins) -> Result<Self> {
+        let sets = sets_for(settings.max_flows);
+        let max_keys = match pins.inheritance() {
+            Some(maps) => maps.fit(&pins.directory, settings, sets)?,
+            None => settings.max_keys,
+        };
+        Self::with(&KernelSettings { max_keys, ..settings.clone() }, Some(pins), sets)
+    }
+
+    fn with(settings: &KernelSettings, pins: Option<Pins>, sets: u32) -> Result<Self> {
         if OBJECT.is_empty() {
             bail!(
                 "this ratelimitd was built without its kernel program: build it with `cargo xtask build`, \
                  or set kernel.interfaces = [] to run the proxy alone"
             );
         }
-        let sets = sets_for(settings.max_flows);
         let globals = Loaded(settings.globals(sets)?);
         let ports = port_bits(&settings.ports);
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            if let Some(pins) = &pins {
+                loader.map_pin_path(name, pins.directory.map(name));
+            }
+        }
+        let mut ebpf = loader
             .override_global("SETTINGS", &globals, true)
             .override_global("PORTS", ports.as_slice(), true)
             .map_max_entries("KEYS", settings.max_keys)
@@ -72,16 +102,31 @@ impl Kernel {
         let flows = Flows::of_map(array(&ebpf, "FLOWS")?, sets, settings.secret)?;
         let clock = SharedArray::of_map(array(&ebpf, "CLOCK")?, 1)?;
         let logger = EbpfLogger::init(&mut ebpf).context("cannot read the kernel program's log")?;
-        let late_answers = settings.late_answers;
-        let kernel = Self { ebpf, keys, slots, flows, clock, late_answers, logger };
-        kernel.set_clock();
-        Ok(kernel)
+        let (about, late_answers) = (settings.about(), settings.late_answers);
+        Ok(Self { ebpf, pins, about, keys, slots, flows, clock, late_answers, logger })
     }
 
-    /// Tells the program the wall clock, which may be set at any time.
+    /// To be called when the program is attached to all its interfaces: what is pinned stays from now on, and what an
+    /// earlier daemon has left elsewhere is detached.
+    pub fn settle_in(&mut self, attached: &[Attached]) -> Result<()> {
+        self.detach_others(attached)?;
+        let about = self.ebpf.map_mut("ABOUT").context("the kernel program has no map `ABOUT`")?;
+        Array::<_, Noted>::try_from(about)?.set(0, Noted(self.about), 0)?;
+        self.pins.iter_mut().for_each(Pins::keep);
+        Ok(())
+    }
+
+    /// Detaches the program and removes what is pinned.
+    pub fn detach(&mut self) -> Result<()> {
+        self.pins.take().map_or(Ok(()), |pins| pins.remove().map(drop))
+    }
+
+    /// Tells the program the wall clock, which may be set at any time, and that there is a daemon.
     pub fn set_clock(&self) {
         if let Some(clock) = self.clock.get(0) {
-            clock.unix_offset_ns.store(clock::unix().wrapping_sub(clock::now()));
+            let now = clock::now();
+            clock.unix_offset_ns.store(clock::unix().wrapping_sub(now));
+            clock.seen_ns.store(now);
         }
     }
 

@@ -1,12 +1,13 @@
 //! What the program is loaded with.
 
 use super::types::socket_offsets;
+use crate::clock;
 use anyhow::{Context, Result, bail};
 use aya::Pod;
 use ratelimit_common::flow::FlowState;
 use ratelimit_common::hash::Secret;
 use ratelimit_common::http::{FieldName, KeyFields};
-use ratelimit_common::layout::{Action, Settings};
+use ratelimit_common::layout::{About, Action, LAYOUT, Settings, VERSION_BYTES};
 
 /// What the program is loaded with. It cannot be changed afterwards.
 #[derive(Clone, Debug)]
@@ -60,6 +61,22 @@ impl KernelSettings {
             tc_answers: self.late_answers.into(),
             socket: socket_offsets()?,
         })
+    }
+}
+
+impl KernelSettings {
+    /// What is noted of them beside the maps.
+    pub(super) fn about(&self) -> About {
+        let mut version = [0; VERSION_BYTES];
+        version.iter_mut().zip(env!("CARGO_PKG_VERSION").bytes()).for_each(|(to, from)| *to = from);
+        About {
+            layout: LAYOUT,
+            loaded_at: clock::unix_seconds(),
+            action: self.action as u32,
+            has_proxy: self.has_proxy.into(),
+            version,
+            ports: port_bits(&self.ports),
+        }
     }
 }
 

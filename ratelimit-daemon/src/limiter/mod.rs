@@ -31,8 +31,6 @@ pub const HOUR_SECONDS: u32 = ratelimit_common::HOUR_SECONDS as u32;
 #[derive(Debug, Default)]
 pub struct Usage {
     account: Account,
-    /// How many of the requests that the kernel admitted are in the account, where there is no proxy.
-    followed: AtomicU64,
     /// Requests that the proxy admitted, whoever charged them.
     pub admitted: AtomicU64,
     /// Requests that the proxy refused because the bucket was empty.
@@ -246,6 +244,7 @@ impl Limiter {
     /// `everywhere` are the rules that apply to every request.
     pub fn install(&self, key: &Key, everywhere: &[Applied], now: u64) {
         let Some(slot) = self.slots.get(key.slot) else { return };
+        slot.owner.store(key.siphash);
         slot.set_burst(Burst::per_minute(key.limits.burst_per_minute));
         if !self.has_proxy {
             return self.follow_kernel(key, now);
@@ -258,10 +257,7 @@ impl Limiter {
     /// Empties the slot of a key that is gone, for the next.
     pub fn uninstall(&self, slot: u32) {
         if let Some(slot) = self.slots.get(slot) {
-            let words = [&slot.interval_ns, &slot.depth_ns, &slot.bucket, &slot.blocked_until_ns];
-            let counts = [&slot.hour, &slot.hour_reset_ns, &slot.admitted, &slot.refused_burst];
-            let rest = [&slot.refused_blocked, &slot.observed, &slot.hour_ceiling];
-            words.into_iter().chain(counts).chain(rest).for_each(|word| word.store(0));
+            slot.clear();
         }
     }
 }

@@ -5,9 +5,10 @@
 //! request too many is admitted between two looks.
 #![forbid(unsafe_code)]
 
-use super::{Limiter, hour_limit, publish};
+use super::{HOUR_SECONDS, Limiter, hour_limit, publish};
 use crate::policy::Key;
 use crate::slots::Slots;
+use ratelimit_common::SECOND_NS;
 use ratelimit_common::account::WindowLimit;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +24,9 @@ impl Limiter {
         let Some(slot) = self.slots.get(key.slot) else { return };
         let mut windows = key.usage.account.lock();
         let admitted = slot.admitted.load();
-        let new = admitted.saturating_sub(key.usage.followed.swap(admitted, Ordering::Relaxed));
+        // What was admitted while there was no daemon is counted now: late, never too little.
+        let new = admitted.saturating_sub(slot.followed.load());
+        slot.followed.store(admitted);
         let limit = hour_limit(key, u32::try_from(new).unwrap_or(u32::MAX));
         if new > 0 {
             windows.add(&limit, now);
@@ -31,6 +34,7 @@ impl Limiter {
         }
         publish(key, &[], slot, &mut windows, now);
         let (used, _) = windows.used(&WindowLimit { cost: 1, ..limit }, now);
+        slot.ceiling_until_ns.store(now + u64::from(HOUR_SECONDS) * SECOND_NS);
         slot.hour_ceiling.store(admitted + u64::from(limit.limit.saturating_sub(used)));
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::keys::{PlainKey, update};
 use crate::limiter::Limiter;
+use crate::places::Places;
 use crate::slots::Slots;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -33,13 +34,11 @@ impl Site {
     }
 
     fn build(&self, previous: Option<&Policy>) -> Result<Policy, Problems> {
-        Policy::build(
-            &self.tiers,
-            &Rules::built_in(),
-            &KeyFile::load(&self.path()).unwrap(),
-            previous,
-            MAX_KEYS,
-        )
+        let (rules, file) = (Rules::built_in(), KeyFile::load(&self.path()).unwrap());
+        match previous {
+            None => Policy::first(&self.tiers, &rules, &file, Places::new(MAX_KEYS)),
+            Some(previous) => previous.next(&self.tiers, &rules, &file),
+        }
     }
 }
 

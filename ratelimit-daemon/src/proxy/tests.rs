@@ -1,5 +1,6 @@
 use super::*;
 use crate::keys::{self, KeyFile};
+use crate::places::Places;
 use crate::slots::Slots;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -14,7 +15,7 @@ fn shared(directory: &Path) -> Shared {
     let config = Config::load(&path).expect("a configuration");
     keys::update(&config.keys.file, |_| Ok(())).expect("a key file");
     let file = KeyFile::load(&config.keys.file).expect("the key file");
-    let policy = Policy::build(&config.tiers, &config.rules, &file, None, 1).expect("a policy");
+    let policy = Policy::first(&config.tiers, &config.rules, &file, Places::new(1)).expect("a policy");
     Shared {
         policy: Arc::new(ArcSwap::from_pointee(policy)),
         limiter: Limiter::new(Slots::anonymous(1).expect("slots"), false),

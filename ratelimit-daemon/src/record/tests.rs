@@ -2,6 +2,7 @@ use super::tally::MOST_ROUTES;
 use super::*;
 use crate::keys::{Entry, KeyFile};
 use crate::limiter::Verdict;
+use crate::places::Places;
 use crate::policy::{Key, built_in_tiers};
 use crate::rules::{Room, Rules};
 use crate::slots::Slots;
@@ -20,7 +21,12 @@ fn policy(keys: Range<u8>, previous: Option<&Policy>) -> Arc<Policy> {
         Entry { name, tier, sha256: [number; 32], siphash: number.into(), ..Entry::default() }
     };
     let file = KeyFile::of(Path::new("keys.toml"), Secret { k0: 1, k1: 2 }, keys.map(entry).collect());
-    Arc::new(Policy::build(&built_in_tiers(), &Rules::built_in(), &file, previous, 16).unwrap())
+    let (tiers, rules) = (built_in_tiers(), Rules::built_in());
+    let policy = match previous {
+        None => Policy::first(&tiers, &rules, &file, Places::new(16)),
+        Some(previous) => previous.next(&tiers, &rules, &file),
+    };
+    Arc::new(policy.unwrap())
 }
 
 /// A proxy of one thread, as far as it counts.

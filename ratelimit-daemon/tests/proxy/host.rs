@@ -7,6 +7,7 @@ use ratelimit_daemon::config::{Config, Missing};
 use ratelimit_daemon::flows::Flows;
 use ratelimit_daemon::keys::{self, KeyFile, PlainKey};
 use ratelimit_daemon::limiter::Limiter;
+use ratelimit_daemon::places::Places;
 use ratelimit_daemon::policy::{Key, Policy, Tiers};
 use ratelimit_daemon::proxy::{self, Shared, Upstreams};
 use ratelimit_daemon::record::{Record, Report};
@@ -64,8 +65,8 @@ impl Host {
     pub(crate) fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = config(&directory, upstream, change);
-        let policy =
-            Policy::build(&config.tiers, &config.rules, &key_file(&config), None, 16).expect("a policy");
+        let policy = Policy::first(&config.tiers, &config.rules, &key_file(&config), Places::new(16))
+            .expect("a policy");
         let (slots, flows) = (Slots::anonymous(16).expect("slots"), Flows::anonymous(1_024).expect("flows"));
         let limiter = Limiter::new(slots.clone(), config.action == ratelimit_daemon::config::Action::Observe);
         policy.keys().for_each(|key| limiter.install(key, policy.router().everywhere(), clock::now()));
@@ -121,7 +122,7 @@ impl Host {
         change(&mut tiers);
         let file = KeyFile::load(&self.config.keys.file).expect("the key file");
         let before = self.policy.load_full();
-        let policy = Policy::build(&tiers, &self.config.rules, &file, Some(&before), 16).expect("a policy");
+        let policy = before.next(&tiers, &self.config.rules, &file).expect("a policy");
         self.policy.store(Arc::new(policy));
     }
 

@@ -12,10 +12,12 @@
 //! of one is gone when it is dropped, also while a panic unwinds; what a killed run left behind, the next
 //! one removes.
 
+mod bpf;
 mod namespace;
 mod process;
 
-pub use namespace::Namespace;
+use bpf::BpfFileSystem;
+pub use namespace::{Door, Namespace};
 pub use process::Process;
 
 use anyhow::{Context, Result, bail};
@@ -45,6 +47,8 @@ pub struct Lab {
     pub client: Namespace,
     /// Where the API server and ratelimitd run.
     pub host: Namespace,
+    // Before the directory in which it is mounted.
+    bpf: BpfFileSystem,
     directory: TempDir,
 }
 
@@ -59,7 +63,8 @@ impl Lab {
         let directory = tempfile::Builder::new().prefix(&format!("rl-lab-{pid}-")).tempdir()?;
         let client = Namespace::create(format!("rl-client-{pid}-{number}"))?;
         let host = Namespace::create(format!("rl-host-{pid}-{number}"))?;
-        let lab = Self { client, host, directory };
+        let bpf = BpfFileSystem::mount(&directory.path().join("bpf"))?;
+        let lab = Self { client, host, bpf, directory };
         lab.join()?;
         Ok(lab)
     }
@@ -95,6 +100,11 @@ impl Lab {
         self.directory.path()
     }
 
+    /// A BPF file system of the laboratory's own, in its directory. What is pinned there is gone with it.
+    pub fn pins(&self) -> &Path {
+        self.bpf.path()
+    }
+
     /// The API host's IPv4 address, as clients see it.
     pub fn host_v4(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(HOST_V4), port)
@@ -121,7 +131,9 @@ fn sweep() -> Result<()> {
     }
     let temporary = std::env::temp_dir();
     for name in abandoned(&temporary)? {
-        let _ = std::fs::remove_dir_all(temporary.join(name));
+        let directory = temporary.join(name);
+        drop(BpfFileSystem::left_at(&directory.join("bpf")));
+        let _ = std::fs::remove_dir_all(directory);
     }
     Ok(())
 }

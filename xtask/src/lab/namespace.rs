@@ -79,15 +79,31 @@ impl Namespace {
     /// Calls `work` on a thread that is in this namespace: sockets that it opens are here, and so are those
     /// of threads that it starts.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let path = self.path();
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        self.door().inside(work)
+    }
+
+    /// The way in, for who has no hold on the namespace.
+    pub fn door(&self) -> Door {
+        Door(self.path())
+    }
+}
+
+/// The way into a namespace, as long as that is there.
+#[derive(Clone, Debug)]
+pub struct Door(PathBuf);
+
+impl Door {
+    /// See [`Namespace::inside`].
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let shown = self.0.display();
+        let file = File::open(&self.0).with_context(|| format!("cannot open {shown}"))?;
         let enter = || move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network));
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                enter().with_context(|| format!("cannot enter the namespace {}", self.name))?;
+                enter().with_context(|| format!("cannot enter the namespace {shown}"))?;
                 work()
             });
-            thread.join().unwrap_or_else(|_| Err(anyhow!("panicked in the namespace {}", self.name)))
+            thread.join().unwrap_or_else(|_| Err(anyhow!("panicked in the namespace {shown}")))
         })
     }
 }

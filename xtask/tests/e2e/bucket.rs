@@ -6,44 +6,34 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 use xtask::client::Answer;
 
-/// A bucket that is full at first. Exact to the token while it does not run full again; where it may have, it allows for
-/// the time between a request and its answer.
+/// A bucket that is full at first. Exact to the token as long as it does not run full again, which tests see
+/// to by taking faster than it refills.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     capacity: u64,
     taken: u64,
-    /// When it will be full again, at the earliest and at the latest; `None` if nothing was taken.
-    full: Option<(Instant, Instant)>,
+    /// Instants before and after the first token was taken.
+    first: Option<(Instant, Instant)>,
 }
 
 impl Bucket {
     pub(crate) fn full(capacity: u64) -> Self {
-        Self { capacity, taken: 0, full: None }
+        Self { capacity, taken: 0, first: None }
     }
 
     /// Takes `count` tokens, at an instant between `sent` and `done`.
     pub(crate) fn take(&mut self, count: u64, sent: Instant, done: Instant) {
-        let (earliest, latest) = self.full.unwrap_or((sent, done));
-        let refill = self.interval() * u32::try_from(count).unwrap_or(u32::MAX);
-        self.full = Some((earliest.max(sent) + refill, latest.max(done) + refill));
+        self.first.get_or_insert((sent, done));
         self.taken += count;
     }
 
     /// What it holds at an instant between `sent` and `done`.
     pub(crate) fn holds(&self, sent: Instant, done: Instant) -> RangeInclusive<u64> {
-        let Some((earliest, latest)) = self.full else { return self.capacity..=self.capacity };
-        self.tokens(latest, sent)..=self.tokens(earliest, done)
-    }
-
-    /// What it holds at `now`, if it will be full at `full`.
-    fn tokens(&self, full: Instant, now: Instant) -> u64 {
-        let lacking = full.saturating_duration_since(now).as_nanos().div_ceil(self.interval().as_nanos());
-        self.capacity.saturating_sub(u64::try_from(lacking).unwrap_or(u64::MAX))
-    }
-
-    /// From one token to the next.
-    fn interval(&self) -> Duration {
-        Duration::from_nanos(Duration::from_secs(60).as_nanos().div_ceil(self.capacity.into()) as u64)
+        let Some((first_sent, first_done)) = self.first else { return self.capacity..=self.capacity };
+        let least = self.refilled(sent.saturating_duration_since(first_done));
+        let most = self.refilled(done.saturating_duration_since(first_sent));
+        let after = |refilled: u64| (self.capacity + refilled).saturating_sub(self.taken).min(self.capacity);
+        after(least)..=after(most)
     }
 
     /// An error unless `answer`, which was had between `sent` and `done`, tells what the bucket holds.
@@ -55,6 +45,11 @@ impl Bucket {
             self.taken
         );
         Ok(())
+    }
+
+    fn refilled(&self, elapsed: Duration) -> u64 {
+        let interval = Duration::from_secs(60).as_nanos().div_ceil(u128::from(self.capacity));
+        u64::try_from(elapsed.as_nanos() / interval).unwrap_or(u64::MAX)
     }
 }
 

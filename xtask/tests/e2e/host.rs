@@ -37,7 +37,7 @@ impl Host {
         let (v4, v6) = (lab.host_v4(PORT), lab.host_v6(PORT));
         let proxy = format!("[proxy]\nlisten = [\"{v4}\", \"{v6}\"]\nupstream = \"{UPSTREAM}\"\n");
         let rest = format!(
-            "[kernel]\ninterfaces = [\"{WIRE}\"]\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = \"keys.toml\"\n"
+            "[kernel]\ninterfaces = [\"{WIRE}\"]\npin_directory = \"bpf/ratelimitd\"\ndetach_on_stop = true\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = \"keys.toml\"\n"
         );
         std::fs::write(&config, format!("action = \"reset\"\n{proxy}{rest}"))?;
         let key = add_key(&config, &["key", "--tier", "professional"])?;

@@ -1,7 +1,9 @@
 //! Starting and stopping.
 
 use crate::{deploy, send};
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use std::process::Command;
+use xtask::build;
 use xtask::deployment::{Deployment, PORT};
 use xtask::lab::WIRE;
 
@@ -11,15 +13,47 @@ fn attached(deployment: &Deployment) -> Result<bool> {
 }
 
 #[test]
-fn a_stop_detaches_the_kernel_program() -> Result<()> {
+fn a_stop_leaves_the_kernel_enforcing_until_it_is_detached() -> Result<()> {
     let mut deployment = deploy("reset", "", &[("key", "professional")])?;
-    assert!(attached(&deployment)?);
+    ensure!(attached(&deployment)?, "it is attached");
     let tally = send(&deployment, deployment.lab.host_v4(PORT), "key", 10, |_| false)?;
-    assert_eq!(tally.admitted, 10);
+    ensure!(tally.admitted == 10, "{tally:?}");
+    let told = Command::new(build::daemon_path(false))
+        .arg("detach")
+        .arg("--config")
+        .arg(deployment.config())
+        .output()?;
+    let said = String::from_utf8(told.stderr)?;
+    ensure!(told.status.code() == Some(1) && said.contains("stop it first"), "while the daemon runs: {said}");
     let counted = deployment.stop()?;
-    assert_eq!(counted.get("admitted"), Some(&10), "{counted:?}");
-    assert!(!attached(&deployment)?);
+    ensure!(counted.get("admitted") == Some(&10), "{counted:?}");
+    ensure!(attached(&deployment)?, "it is attached after the stop");
+    let said = deployment.ratelimitd(&["detach"])?;
+    ensure!(said == "detached from wire (native XDP)\n", "{said}");
+    ensure!(!attached(&deployment)? && !is_pinned(&deployment), "it is detached");
+    let said = deployment.ratelimitd(&["detach"])?;
+    ensure!(said.starts_with("nothing is pinned in "), "{said}");
     Ok(())
+}
+
+#[test]
+fn a_stop_detaches_if_it_is_told_to() -> Result<()> {
+    let tables = "[kernel]\ndetach_on_stop = true\n";
+    let mut deployment = deploy("reset", "", &[])?;
+    let config = std::fs::read_to_string(deployment.config())?;
+    std::fs::write(deployment.config(), config.replace("[kernel]\n", tables))?;
+    // What an earlier daemon has left is taken over, and goes with this one.
+    deployment.stop()?;
+    deployment.start_again()?;
+    ensure!(attached(&deployment)?, "it is attached");
+    deployment.stop()?;
+    ensure!(!attached(&deployment)? && !is_pinned(&deployment), "it is detached");
+    Ok(())
+}
+
+/// Whether anything is left pinned.
+fn is_pinned(deployment: &Deployment) -> bool {
+    deployment.lab.pins().join("ratelimitd").exists()
 }
 
 #[test]

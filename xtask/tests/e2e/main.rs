@@ -12,6 +12,7 @@ mod attach;
 mod bucket;
 mod crowd;
 mod curl;
+mod cycles;
 mod flood;
 mod heads;
 mod host;
@@ -32,6 +33,7 @@ mod spoof;
 mod starts;
 mod status;
 mod stops;
+mod takeover;
 mod wire;
 
 use anyhow::{Result, bail};

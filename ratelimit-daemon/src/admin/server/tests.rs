@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile, PlainKey};
+use crate::places::Places;
 use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::fs;
@@ -38,13 +39,13 @@ impl Daemon {
         })
         .unwrap();
         let file = KeyFile::load(&config.keys.file).unwrap();
-        let policy =
-            Policy::build(&config.tiers, &config.rules, &file, None, config.kernel.max_keys).unwrap();
+        let places = Places::new(config.kernel.max_keys);
+        let policy = Policy::first(&config.tiers, &config.rules, &file, places).unwrap();
         let socket = config.admin.socket.clone().unwrap();
         let listening = Socket::bind(&socket).unwrap();
         let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let enforcement = Enforcement::new(&config, policy).unwrap();
+            let enforcement = Enforcement::new(&config, policy, None).unwrap();
             let control = Control::new(enforcement, KeyWatch::new(&path, config));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(attend(control, listening, ended));

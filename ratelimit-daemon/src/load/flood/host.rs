@@ -41,7 +41,7 @@ impl Host {
         // Nothing listens at the upstream, which is answered with 502: no more is needed for a connection to be established.
         let config = format!(
             "action = {action:?}\n[proxy]\nlisten = [\"{HOST}:{PORT}\"]\nupstream = \"127.0.0.1:9\"\n\
-             [kernel]\ninterfaces = [{WIRE:?}]\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = \"keys.toml\"\n\
+             [kernel]\ninterfaces = [{WIRE:?}]\npin_directory = \"\"\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = \"keys.toml\"\n\
              [tiers.scant]\nrequests_per_hour = 1\nburst_per_minute = 1\n\
              [tiers.ample]\nrequests_per_hour = 1000000\nburst_per_minute = 1000000\n"
         );
