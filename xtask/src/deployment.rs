@@ -23,7 +23,7 @@ const EVERYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 const SEEN: SocketAddr = localhost(9001);
 
 /// Ample on a busy machine. Loading the kernel program takes a quarter of a second.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything that runs. Fields are dropped in order: programs before the namespaces they are in.
