@@ -56,7 +56,9 @@ pub fn run(path: &Path) -> Result<()> {
     let listeners = match config.mode {
         Mode::Proxy => {
             raise_open_files(config.proxy.max_connections);
-            Some(proxy::bind(&config)?)
+            let mut listeners = proxy::take_over(&config, service::kept_listeners())?;
+            service::keep_listeners(&mut listeners);
+            Some(listeners)
         }
         Mode::Kernel => None,
     };

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::flows::Flow;
 use crate::policy::{Key, Limits};
 use crate::strangers::Strangers;
+use rustix::net::{RecvFlags, recv};
 use std::cell::{OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -93,6 +94,18 @@ impl Client {
                 *last = Some(Stranger { address, key: key.clone() });
                 Some(key)
             }
+        }
+    }
+
+    /// When the proxy stops, a connection that waits for its next request is closed; unless that has come, and the
+    /// runtime has not heard of it yet.
+    pub(super) fn note_unread(&self, stream: &TcpStream) {
+        let is_there = |stream| {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            recv(stream, &mut [0_u8], flags).is_ok_and(|(len, _)| len > 0)
+        };
+        if self.worker.is_stopping.get() && is_there(stream) {
+            self.pace.enter(Phase::Head);
         }
     }
 

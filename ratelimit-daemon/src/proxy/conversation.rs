@@ -187,6 +187,7 @@ impl Conversation {
             }
             if read.is_pending() {
                 client.flow.set_idle(true);
+                client.note_unread(stream);
             }
             read
         });

@@ -15,12 +15,24 @@ pub(super) const BACKLOG: i32 = 65_535;
 pub struct Listeners {
     pub(super) workers: Vec<Vec<TcpListener>>,
     pub(super) addresses: Vec<SocketAddr>,
+    /// Whether they stay open when the proxy ends.
+    pub(super) are_kept: bool,
 }
 
 impl Listeners {
     /// Where they listen.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &TcpListener> {
+        self.workers.iter().flatten()
+    }
+
+    /// Somebody keeps them open for the next proxy: whoever waits there when this one stops is the next one's.
+    pub(crate) fn keep(&mut self) {
+        self.are_kept = true;
     }
 
     pub(super) fn into_workers(self) -> Vec<Vec<TcpListener>> {
@@ -30,22 +42,35 @@ impl Listeners {
 
 /// Binds every configured address once for each worker. From here on clients can connect.
 pub fn bind(config: &Config) -> Result<Listeners> {
+    take_over(config, Vec::new())
+}
+
+/// The same where an earlier proxy's listeners are still open. Those of an address that is configured are used, so that
+/// nobody who waits there is lost, also if there are more of them than workers; others are closed.
+pub(crate) fn take_over(config: &Config, mut inherited: Vec<TcpListener>) -> Result<Listeners> {
     let mut addresses = config.proxy.listen.clone();
-    for address in &addresses {
-        claim(*address).with_context(|| explain(*address))?;
-    }
-    let mut workers = Vec::new();
-    for _ in 0..config.proxy.workers.max(1) {
-        let mut listeners = Vec::new();
-        for address in &mut addresses {
+    let count = config.proxy.workers.max(1);
+    let mut workers: Vec<Vec<TcpListener>> = (0..count).map(|_| Vec::new()).collect();
+    for address in &mut addresses {
+        let is_here = |listener: &mut TcpListener| listener.local_addr().is_ok_and(|local| local == *address);
+        let mut listeners: Vec<_> = inherited.extract_if(.., is_here).collect();
+        if listeners.is_empty() {
+            claim(*address).with_context(|| explain(*address))?;
+        }
+        while listeners.len() < count {
             let listener = listen(*address).with_context(|| explain(*address))?;
             // Where the system chose the port, the other workers take the same.
             *address = listener.local_addr().context("cannot read a listener's address")?;
             listeners.push(listener);
         }
-        workers.push(listeners);
+        for (turn, listener) in listeners.into_iter().enumerate() {
+            listener.set_nonblocking(true)?;
+            if let Some(worker) = workers.get_mut(turn % count) {
+                worker.push(listener);
+            }
+        }
     }
-    Ok(Listeners { workers, addresses })
+    Ok(Listeners { workers, addresses, are_kept: false })
 }
 
 /// With `SO_REUSEPORT` the kernel spreads the connections over the workers' listeners.

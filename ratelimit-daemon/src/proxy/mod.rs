@@ -43,6 +43,7 @@ mod upstream;
 mod worker;
 
 pub use health::Upstreams;
+pub(crate) use listen::take_over;
 pub use listen::{Listeners, bind};
 
 use crate::config::Config;
@@ -79,7 +80,7 @@ pub struct Shared {
 /// Serves on `listeners` until `shutdown` becomes true and the open requests are answered or the drain
 /// timeout is over. A thread that fails ends the others in the same way.
 pub fn serve(listeners: Listeners, shared: Shared, shutdown: watch::Receiver<bool>) -> Result<()> {
-    let common = Arc::new(Common::new(&shared.config)?);
+    let common = Arc::new(Common::new(&shared.config, listeners.are_kept)?);
     let mut threads = Vec::new();
     for (index, listeners) in listeners.into_workers().into_iter().enumerate() {
         let (shared, common, shutdown) = (shared.clone(), common.clone(), shutdown.clone());

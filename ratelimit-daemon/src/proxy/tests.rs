@@ -44,7 +44,7 @@ fn a_worker_that_fails_ends_the_proxy() {
     let (_stop, stopped) = watch::channel(false);
     for workers in [vec![working(), broken()], vec![broken(), working()]] {
         let workers = workers.into_iter().map(|listener| vec![listener]).collect();
-        let listeners = Listeners { workers, addresses: Vec::new() };
+        let listeners = Listeners { workers, addresses: Vec::new(), are_kept: false };
         assert!(serve(listeners, shared(directory.path()), stopped.clone()).is_err());
     }
 }

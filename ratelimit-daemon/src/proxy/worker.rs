@@ -40,6 +40,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Common {
     /// Whether a worker has ended: then all do.
     has_ended: watch::Sender<bool>,
+    /// Whether the listeners are kept open for the next proxy.
+    listeners_stay: bool,
     /// Client connections of all workers.
     connections: AtomicUsize,
     /// What is held of bodies.
@@ -53,12 +55,13 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(config: &Config) -> Result<Self> {
+    pub(super) fn new(config: &Config, listeners_stay: bool) -> Result<Self> {
         let observe = config.action == Action::Observe;
         let strangers =
             |Anonymous { tier, max_clients }: &Anonymous| Strangers::new(tier, *max_clients, observe);
         Ok(Self {
             has_ended: watch::Sender::default(),
+            listeners_stay,
             connections: AtomicUsize::new(0),
             room: Room::default(),
             is_full: AtomicBool::new(false),
@@ -182,8 +185,8 @@ impl Worker {
         }
     }
 
-    /// Accepts clients until the proxy stops. Those that have connected by then are still accepted: closing the
-    /// listener would reset them.
+    /// Accepts clients until the proxy stops. Those that have connected by then are still accepted, since closing the
+    /// listener would reset them; unless the next proxy gets it.
     async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
         // The stop may have come before this task was first run.
         let mut stop = pin!(async {
@@ -208,7 +211,9 @@ impl Worker {
                 }
             }
         }
-        self.accept_waiting(listener);
+        if !self.common.listeners_stay {
+            self.accept_waiting(listener);
+        }
     }
 
     /// Accepts those who wait now. The runtime may not have heard of them yet, so the listener itself is asked.

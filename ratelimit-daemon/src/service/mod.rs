@@ -2,7 +2,10 @@
 //! requests get through. Without one, nothing of this happens.
 #![forbid(unsafe_code)]
 
+mod listeners;
 mod self_check;
+
+pub(crate) use listeners::{keep_listeners, kept_listeners};
 
 use crate::admin::Line;
 use crate::config::{Config, Mode};

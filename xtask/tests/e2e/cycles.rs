@@ -1,24 +1,16 @@
 //! Killed, restarted and upgraded again and again, under traffic.
 
-use crate::{PATH, eventually, plan, tier};
-use anyhow::{Context, Result, bail, ensure};
+use crate::sender::{Connections, Sender};
+use crate::{eventually, plan, tier};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, sleep};
-use std::time::{Duration, Instant};
 use xtask::build;
-use xtask::client::{Client, Request};
 use xtask::deployment::{Deployment, Mode, PORT, Plan};
 use xtask::lab::WIRE;
-use xtask::tally::{Limits, Tally};
+use xtask::tally::Limits;
 
 const CYCLES: usize = 50;
-
-/// Requests of each key come so far apart: enough to be refused most of the time, for the one with the small bucket.
-const PACE: Duration = Duration::from_millis(4);
 
 const BUSY: Limits = Limits { per_hour: 1_000_000, burst: 240 };
 
@@ -39,7 +31,10 @@ fn fifty_daemons_come_and_go_and_the_traffic_does_not_notice() -> Result<()> {
         Deployment::start(&Plan { mode: Mode::Kernel, action: "reset", tables: &tables, keys, ..plan() })?;
     let versions = [deployment.program().to_owned(), newer(&deployment)?];
     let unjudged_before = unjudged(&deployment)?;
-    let senders = ["busy", "calm"].map(|name| Sender::start(&deployment, name));
+    let senders = ["busy", "calm"].map(|name| -> Result<_> {
+        let (door, server) = (deployment.lab.client.door(), deployment.lab.host_v4(PORT));
+        Ok(Sender::start(door, server, deployment.key(name)?, Connections::Kept))
+    });
     let cycled = cycle(&mut deployment, &versions);
     let [busy, calm] = senders.map(|sender| sender.and_then(Sender::stop));
     cycled?;
@@ -62,39 +57,6 @@ fn fifty_daemons_come_and_go_and_the_traffic_does_not_notice() -> Result<()> {
     eventually("every packet was judged by one program", || Ok(unjudged(&deployment)? == unjudged_before))?;
     println!("{} and {} requests during {CYCLES} takeovers", busy.sent, calm.sent);
     Ok(())
-}
-
-/// Sends requests of one key until it is stopped.
-struct Sender {
-    is_over: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Tally>>,
-}
-
-impl Sender {
-    fn start(deployment: &Deployment, name: &str) -> Result<Self> {
-        let (door, server) = (deployment.lab.client.door(), deployment.lab.host_v4(PORT));
-        let (key, is_over) = (deployment.key(name)?.to_owned(), Arc::<AtomicBool>::default());
-        let end = is_over.clone();
-        let thread = std::thread::spawn(move || door.inside(|| send(server, &key, &end)));
-        Ok(Self { is_over, thread })
-    }
-
-    fn stop(self) -> Result<Tally> {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| bail!("a sender panicked"))
-    }
-}
-
-fn send(server: SocketAddr, key: &str, is_over: &AtomicBool) -> Result<Tally> {
-    let headers = [("X-API-Key", key)];
-    let (mut client, mut tally) = (Client::new(server), Tally::default());
-    while !is_over.load(Ordering::Relaxed) {
-        let sent = Instant::now();
-        let outcome = client.send(&Request::get(PATH, &headers))?;
-        tally.record(sent, Instant::now(), outcome);
-        sleep(PACE);
-    }
-    Ok(tally)
 }
 
 /// Ends the daemon and starts another: mostly by force, sometimes in order; now the same version, now another.
