@@ -49,7 +49,9 @@ impl Control {
     pub(crate) fn new(enforcement: Enforcement, watch: KeyWatch) -> Self {
         let upstreams = Upstreams::new(watch.config());
         let started = clock::now();
-        let record = SharedRecord(Arc::new(Mutex::new(Record::new(started, clock::unix()))));
+        let mut record = Record::new(started, clock::unix());
+        record.begin(&enforcement.policy().load_full(), enforcement.limiter());
+        let record = SharedRecord(Arc::new(Mutex::new(record)));
         Self { enforcement, watch, upstreams, started, record, reports: sync_channel(WAITING_REPORTS) }
     }
 

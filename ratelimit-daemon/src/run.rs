@@ -5,6 +5,7 @@
 use crate::admin::{self, Line, Questions, Socket};
 use crate::config::{self, Config, Mode};
 use crate::control::Control;
+use crate::dashboard;
 use crate::enforcement::Enforcement;
 use crate::kernel::{Inheritance, Pins};
 use crate::key_watch::KeyWatch;
@@ -63,6 +64,7 @@ pub fn run(path: &Path) -> Result<()> {
         Mode::Kernel => None,
     };
     let socket = config.admin.socket.as_deref().map(Socket::bind).transpose()?;
+    let dashboard = dashboard::Listener::bind(&config.admin)?;
     let enforcement = Enforcement::new(&config, policy, pins)?;
     let mut control = Control::new(enforcement, KeyWatch::new(path, config));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -74,6 +76,9 @@ pub fn run(path: &Path) -> Result<()> {
         let (line, questions) = Line::new();
         if let Some(socket) = socket {
             admin::serve(socket, line.clone())?;
+        }
+        if let Some(dashboard) = dashboard {
+            dashboard.serve(&control, line.clone())?;
         }
         tokio::spawn(service::feed_watchdog(config, line));
         match listeners {

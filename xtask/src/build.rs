@@ -1,6 +1,7 @@
-//! `cargo xtask build`: the kernel program first, then the daemon that embeds it.
+//! `cargo xtask build`: the kernel program and the dashboard's pages first, then the daemon that embeds them.
 
 use crate::command;
+use crate::dashboard;
 use crate::setup::{self, Tools};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,7 @@ const CPU: &str = "v3";
 /// verifier would refuse it otherwise.
 pub fn all(debug: bool) -> Result<()> {
     kernel()?;
+    dashboard::build()?;
     daemon(debug)
 }
 

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Where clients find the API.
 pub const PORT: u16 = 8080;
 
+/// Where the dashboard is, on the host.
+pub const DASHBOARD: SocketAddr = localhost(9090);
+
 const UPSTREAM: SocketAddr = localhost(9000);
 /// Where the API server listens if there is no proxy: on all addresses of both versions of IP.
 const EVERYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
@@ -141,6 +144,14 @@ impl Deployment {
         command::output(command.arg("keys").args(arguments).arg("--config").arg(&self.config))
     }
 
+    /// The dashboard's token.
+    pub fn token(&self) -> Result<String> {
+        let path = self.lab.directory().join("admin.token");
+        let token =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(token.trim().to_owned())
+    }
+
     /// The daemon's configuration file.
     pub fn config(&self) -> &Path {
         &self.config
@@ -212,7 +223,8 @@ fn write_config(lab: &Lab, plan: &Plan<'_>) -> Result<PathBuf> {
     }
     write!(
         config,
-        "attach = {:?}\ninterfaces = {:?}\npin_directory = \"bpf/ratelimitd\"\n[admin]\nsocket = \"admin.sock\"\n[keys]\nfile = {keys:?}\n{}",
+        "attach = {:?}\ninterfaces = {:?}\npin_directory = \"bpf/ratelimitd\"\n[admin]\nsocket = \"admin.sock\"\n\
+         listen = \"{DASHBOARD}\"\ntoken_file = \"admin.token\"\n[keys]\nfile = {keys:?}\n{}",
         plan.attach, plan.interfaces, plan.tables
     )?;
     let path = lab.directory().join("ratelimitd.toml");

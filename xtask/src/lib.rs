@@ -7,6 +7,7 @@ pub mod bench;
 pub mod build;
 pub mod client;
 pub mod command;
+pub mod dashboard;
 pub mod demo;
 pub mod deployment;
 mod interrupt;

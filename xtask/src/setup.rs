@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what is there, installs what is missing, says which is which.
 
 use crate::command;
+use crate::dashboard;
 use crate::linker;
 use crate::packages;
 use crate::toolchain::{DEBIAN_PACKAGES, Toolchain};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Programs that tests and the demonstration use, with Debian's packages of them.
-const TEST_PROGRAMS: [(&str, &str); 8] = [
+const TEST_PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wrk", "wrk"),
@@ -18,6 +19,9 @@ const TEST_PROGRAMS: [(&str, &str); 8] = [
     ("systemd-analyze", "systemd"),
     ("adduser", "adduser"),
     ("dpkg-shlibdeps", "dpkg-dev"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("prometheus", "prometheus"),
 ];
 
 /// Components of the host's toolchain that `cargo xtask lint` uses.
@@ -39,6 +43,7 @@ pub fn all() -> Result<()> {
     let tools = build_tools()?;
     println!("compiler   {} ({})", tools.toolchain.name, tools.toolchain.rustc.display());
     println!("linker     {}", tools.linker.display());
+    dashboard::provide()?;
     test_tools()?;
     for (program, _) in TEST_PROGRAMS {
         println!("{program:<10} {}", located(program)?.display());

@@ -93,7 +93,7 @@ pub(crate) enum Answer {
 
 impl KeyState {
     /// `None` if there is no key of this name.
-    pub(super) fn of(control: &Control, name: &str) -> Option<Self> {
+    pub(crate) fn of(control: &Control, name: &str) -> Option<Self> {
         let key = find(control, name)?;
         let policy = control.enforcement.policy().load();
         let rules = if has_proxy(control) { policy.router().windows() } else { Vec::new() };
@@ -120,7 +120,7 @@ impl KeyState {
 
 impl Explanation {
     /// `None` if there is no key of this name.
-    pub(super) fn of(control: &Control, request: &Request) -> Option<Self> {
+    pub(crate) fn of(control: &Control, request: &Request) -> Option<Self> {
         let key = find(control, &request.key)?;
         let policy = control.enforcement.policy().load();
         let mut room = rules::Room::default();
@@ -167,7 +167,7 @@ fn has_proxy(control: &Control) -> bool {
 }
 
 impl Usability {
-    fn of(key: &Key) -> Self {
+    pub(crate) fn of(key: &Key) -> Self {
         match (key.enabled, key.has_expired_now()) {
             (false, _) => Self::Disabled,
             (true, true) => Self::Expired,

@@ -7,12 +7,14 @@
 pub(crate) mod client;
 pub(crate) mod keys;
 mod line;
+mod refusal;
 pub(crate) mod reload;
 mod server;
 mod socket;
 pub(crate) mod status;
 
 pub(crate) use line::{Line, Questions};
+pub(crate) use refusal::Refusal;
 pub(crate) use server::serve;
 pub(crate) use socket::Socket;
 

@@ -1,20 +1,17 @@
 //! The daemon's side: requests become questions to the control loop.
 
 use super::keys::{Explanation, KeyState, Request};
-use super::line::{Line, Stopping};
+use super::line::Line;
+use super::refusal::Refusal;
 use super::reload::Reloaded;
 use super::socket::{Socket, SocketFile};
 use super::status::Status;
-use super::{ErrorBody, ErrorText, WRONG};
 use crate::control::Control;
-use crate::document::Problems;
 use anyhow::Result;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use std::fmt;
 use tracing::error;
 
 /// Answers on `socket` for as long as the runtime runs.
@@ -38,42 +35,6 @@ async fn answer(listener: tokio::net::UnixListener, _file: SocketFile, line: Lin
         });
     if let Err(error) = axum::serve(listener, routes.with_state(line)).await {
         error!("admin.socket: nobody is answered any more: {error}");
-    }
-}
-
-/// An answer that says no.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    body: ErrorBody,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &str, message: impl fmt::Display) -> Self {
-        let error = ErrorText { code: code.to_owned(), message: message.to_string() };
-        Self { status, body: ErrorBody { error } }
-    }
-}
-
-impl From<Stopping> for Refusal {
-    fn from(Stopping: Stopping) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is about to stop")
-    }
-}
-
-impl From<anyhow::Error> for Refusal {
-    fn from(error: anyhow::Error) -> Self {
-        let (status, code) = match error.is::<Problems>() {
-            true => (StatusCode::UNPROCESSABLE_ENTITY, WRONG),
-            false => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
-        };
-        Self::new(status, code, format_args!("{error:#}"))
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
     }
 }
 

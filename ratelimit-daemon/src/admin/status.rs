@@ -62,7 +62,7 @@ pub(crate) struct Counters {
 
 impl Status {
     /// As it is now. Error: the kernel's counters cannot be read.
-    pub(super) fn of(control: &Control) -> Result<Self> {
+    pub(crate) fn of(control: &Control) -> Result<Self> {
         let config = control.config();
         let upstreams = control.upstreams.states();
         Ok(Self {

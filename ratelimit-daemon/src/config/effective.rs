@@ -2,7 +2,7 @@
 
 use super::decode::{ATTACHES, MISSING, word};
 use super::forwarding::FORWARDED;
-use super::{Config, Health, Mode, Networks, Proxy};
+use super::{Admin, Config, Health, Mode, Networks, Proxy};
 use crate::policy::Limits;
 use crate::rules::{Bulk, Rule, Rules};
 use serde_json::{Map, Value, json};
@@ -41,7 +41,7 @@ impl Config {
             },
             "headers": { "ratelimit_fields": headers.ratelimit_fields, "dry_run": headers.dry_run },
             "bulk": { "max_body_bytes": bulk.max_body_bytes, "max_total_bytes": bulk.max_total_bytes },
-            "admin": { "socket": admin.socket.as_deref().unwrap_or("".as_ref()) },
+            "admin": self::admin(admin),
             "paths": { "case_sensitive": rules.case_sensitive },
             "rules": self::rules(rules),
             "tiers": self.tiers.iter().map(|(name, limits)| (name.clone(), tier(limits))).collect::<Map<_, _>>(),
@@ -74,6 +74,16 @@ fn proxy(proxy: &Proxy, mode: Mode) -> Value {
         section.insert("upstream".to_owned(), texts(&proxy.upstreams));
     }
     section
+}
+
+fn admin(admin: &Admin) -> Value {
+    json!({
+        "socket": admin.socket.as_deref().unwrap_or("".as_ref()),
+        "listen": admin.listen.map(|listen| listen.to_string()).unwrap_or_default(),
+        "token_file": admin.token_file,
+        "hosts": admin.hosts,
+        "controls": admin.controls,
+    })
 }
 
 fn health(health: &Health) -> Value {
@@ -167,6 +177,10 @@ mod tests {
             max_clients = 18
             [admin]
             socket = ''
+            listen = '127.0.0.1:9090'
+            token_file = 't'
+            hosts = ['ops.example']
+            controls = true
             [headers]
             dry_run = true
             [paths]

@@ -115,6 +115,10 @@ fn every_setting_is_taken_over() {
         max_total_bytes = 15
         [admin]
         socket = 'a.sock'
+        listen = '[::1]:9090'
+        token_file = 'a.token'
+        hosts = ['ops.example']
+        controls = true
         [paths]
         case_sensitive = true
         [tiers.professional]
@@ -179,7 +183,13 @@ fn every_setting_is_taken_over() {
         anonymous: Some(Anonymous { tier: "partner".to_owned(), max_clients: 18 }),
         headers: Headers { ratelimit_fields: false, dry_run: true },
         bulk: Bulk { max_body_bytes: 14, max_total_bytes: 15 },
-        admin: Admin { socket: Some("/etc/a.sock".into()) },
+        admin: Admin {
+            socket: Some("/etc/a.sock".into()),
+            listen: "[::1]:9090".parse().ok(),
+            token_file: "/etc/a.token".into(),
+            hosts: vec!["ops.example".to_owned()],
+            controls: true,
+        },
         rules: Rules { case_sensitive: true, ..Rules::built_in() },
         tiers: Tiers::from([
             ("professional".to_owned(), tier(1_000, 11)),
@@ -205,7 +215,7 @@ fn the_packaged_configuration_says_what_holds_without_it() {
             _ => line,
         })
         .collect();
-    assert_eq!(settings, 52, "settings are written `#name = value`, remarks `# remark`");
+    assert_eq!(settings, 56, "settings are written `#name = value`, remarks `# remark`");
     let packaged = parse(packaged).unwrap();
     assert_eq!(packaged, parse(&enabled.join("\n")).unwrap());
     let shortest = "[proxy]\nlisten = ['0.0.0.0:8080']\nupstream = '127.0.0.1:9000'";

@@ -94,6 +94,16 @@ impl Record {
         }
     }
 
+    /// Begins with the counters as they stand: what the kernel has counted before this daemon was there is not its to
+    /// tell.
+    pub fn begin(&mut self, policy: &Arc<Policy>, limiter: &Limiter) {
+        self.subjects.follow(policy);
+        self.followed = Arc::downgrade(policy);
+        for watched in self.subjects.keys_mut() {
+            watched.look(limiter);
+        }
+    }
+
     /// Takes up what has happened since the last time: by the counters of the keys, and by the threads' `reports`. To
     /// be called once a second, and before a key goes.
     pub fn take(

@@ -15,14 +15,15 @@ const LONGEST_PART: usize = 32;
 /// Methods that requests are told apart by.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
-/// Writes what a request of `method` with this `target` is called, to which `rules` apply.
-pub(super) fn write_route(route: &mut String, method: &str, target: &str, rules: &[Applied]) {
+/// Writes what a request of `method` with this `target` is called, to which `rules` apply; true if a rule's endpoint
+/// says so, of which there are few.
+pub(super) fn write_route(route: &mut String, method: &str, target: &str, rules: &[Applied]) -> bool {
     route.clear();
     let own = rules.iter().filter(|applied| !applied.is_everywhere);
     if let Some(endpoint) = own.filter_map(Applied::endpoint).next() {
         // Writing to a string does not fail.
         let _ = write!(route, "{endpoint}");
-        return;
+        return true;
     }
     // HEAD counts as GET.
     let method = if method == "HEAD" { "GET" } else { method };
@@ -41,6 +42,7 @@ pub(super) fn write_route(route: &mut String, method: &str, target: &str, rules:
     if route.len() == start {
         route.push('/');
     }
+    false
 }
 
 /// Whether a part of a path tells one thing from another of its kind: digits, a hash, a UUID, anything encoded.
@@ -59,7 +61,8 @@ mod tests {
         let router = Router::new(&Rules::built_in(), None);
         let rules = router.matching(&mut Room::default(), method, target).unwrap();
         let mut route = "left over".to_owned();
-        write_route(&mut route, method, target, &rules);
+        let is_endpoint = write_route(&mut route, method, target, &rules);
+        assert_eq!(is_endpoint, !rules.is_empty());
         route
     }
 

@@ -41,9 +41,10 @@ impl Record {
         Series { start: shown(start), step, since: shown(track.since()), points }
     }
 
-    /// The sum over the last `span` seconds of `id`.
+    /// The sum over the last `span` seconds of `id`: exactly of a minute or less, to the minute of an hour or less, and to
+    /// the hour of more.
     pub fn sum(&self, id: Id, span: u64) -> Counts {
-        let (track, _) = self.track(span, MOST_POINTS);
+        let (track, _) = self.track(span, if span <= HOUR { 60 } else { 24 });
         let mut sum = Counts::default();
         let start = (self.last + 1).saturating_sub(span);
         track.of(id, start - start % track.step..self.last + 1).for_each(|(_, counts)| sum += counts);

@@ -23,7 +23,7 @@ pub const OTHER_ROUTES: Id = 2;
 const FIRST_NAMED: Id = 3;
 
 /// and keys from here on.
-pub const FIRST_KEY: Id = 1_024;
+pub const FIRST_KEY: Id = 512;
 
 /// A key, and what was last seen of it.
 #[derive(Debug)]
@@ -103,6 +103,7 @@ pub struct Subjects {
     by_slot: HashMap<u32, Id>,
     next_key: Id,
     rules: Vec<WatchedRule>,
+    tiers: Vec<String>,
     /// Routes and rules.
     names: BTreeMap<Name, Id>,
 }
@@ -124,6 +125,7 @@ impl Subjects {
             .map(|watched| (address(&watched.key), watched))
             .collect();
         self.by_slot.clear();
+        self.tiers = policy.tiers().keys().cloned().collect();
         for key in policy.keys() {
             let watched = match known.remove(&address(key)) {
                 Some(watched) => Watched { key: key.clone(), ..watched },
@@ -141,11 +143,7 @@ impl Subjects {
             if self.rules.iter().any(|rule| Arc::ptr_eq(&applied.counts, &rule.counts)) {
                 continue;
             }
-            let name = match applied.endpoint().filter(|_| !applied.rule.is_shared) {
-                Some(endpoint) => format!("{} {endpoint}", applied.rule.name),
-                None => applied.rule.name.clone(),
-            };
-            let id = self.id(Name::Rule(name));
+            let id = self.id(Name::Rule(applied.window_name()));
             self.rules.push(WatchedRule { id, counts: applied.counts.clone(), seen: [0; 3] });
         }
     }
@@ -162,6 +160,11 @@ impl Subjects {
     /// The routes and rules, each with its number.
     pub fn names(&self) -> impl Iterator<Item = (&Name, Id)> {
         self.names.iter().map(|(name, id)| (name, *id))
+    }
+
+    /// The tiers' names.
+    pub fn tiers(&self) -> impl Iterator<Item = &str> {
+        self.tiers.iter().map(String::as_str)
     }
 
     /// The keys, in the order of their numbers.

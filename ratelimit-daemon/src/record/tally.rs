@@ -117,12 +117,14 @@ impl Tally {
         rules: &[Applied],
     ) -> (Origin, Option<Box<str>>) {
         let mut inner = self.inner.borrow_mut();
-        let Inner { numbers, route, .. } = &mut *inner;
-        write_route(route, method, target, rules);
-        let known = numbers.get(route.as_str());
+        let Inner { numbers, route, report, .. } = &mut *inner;
+        let is_endpoint = write_route(route, method, target, rules);
+        let mut known = numbers.get(route.as_str()).copied();
+        if known.is_none() && is_endpoint {
+            known = learn(numbers, report, route);
+        }
         let is_new = known.is_none() && numbers.len() + 1 < MOST_ROUTES;
-        let route_number = known.copied().unwrap_or(OTHER);
-        (Origin { slot, route: route_number }, is_new.then(|| route.as_str().into()))
+        (Origin { slot, route: known.unwrap_or(OTHER) }, is_new.then(|| route.as_str().into()))
     }
 
     /// Tells `route` apart from now on. To be called when the upstream has something there: nobody can fill the room
@@ -130,13 +132,9 @@ impl Tally {
     pub(crate) fn learn(&self, route: &str) {
         let mut inner = self.inner.borrow_mut();
         let Inner { numbers, report, .. } = &mut *inner;
-        if numbers.contains_key(route) || numbers.len() + 1 >= MOST_ROUTES {
-            return;
+        if !numbers.contains_key(route) {
+            learn(numbers, report, route);
         }
-        // Below 256.
-        let number = numbers.len() as u16 + 1;
-        numbers.insert(route.into(), number);
-        report.named.push((number, route.into()));
     }
 
     /// Counts what came of a request.
@@ -186,4 +184,16 @@ impl Tally {
             Err(std::sync::mpsc::TrySendError::Disconnected(_)) => routes.fill(Counts::default()),
         }
     }
+}
+
+/// Gives `route` a number, if there is room.
+fn learn(numbers: &mut HashMap<Box<str>, u16>, report: &mut Report, route: &str) -> Option<u16> {
+    if numbers.len() + 1 >= MOST_ROUTES {
+        return None;
+    }
+    // Below 256.
+    let number = numbers.len() as u16 + 1;
+    numbers.insert(route.into(), number);
+    report.named.push((number, route.into()));
+    Some(number)
 }

@@ -156,6 +156,20 @@ fn a_key_that_goes_takes_nothing_along_and_a_new_one_inherits_nothing() {
 }
 
 #[test]
+fn what_the_kernel_counted_before_the_start_is_not_told() {
+    let mut host = Host::new(0..1);
+    let refused = |host: &Host, count| {
+        let slot = host.limiter.slot(host.policy.keys().next().unwrap()).unwrap();
+        slot.refused_burst.store(count);
+    };
+    refused(&host, 70);
+    host.record.begin(&host.policy, &host.limiter);
+    refused(&host, 75);
+    host.take(START + SECOND_NS);
+    assert_eq!(host.sums(TOTAL)[0].of(Kind::KernelBurst), 5);
+}
+
+#[test]
 fn a_second_has_what_came_in_it_and_a_wall_clock_that_is_set_tears_no_hole() {
     let mut host = Host::new(0..1);
     for second in 1..=5 {

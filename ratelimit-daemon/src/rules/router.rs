@@ -31,6 +31,14 @@ impl Applied {
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.rule.endpoints.get(self.endpoint)
     }
+
+    /// What the window is called: the rule's name, and the endpoint's if it has one of its own.
+    pub fn window_name(&self) -> String {
+        match self.endpoint().filter(|_| !self.rule.is_shared) {
+            Some(endpoint) => format!("{} {endpoint}", self.rule.name),
+            None => self.rule.name.clone(),
+        }
+    }
 }
 
 /// Requests by what a rule found.

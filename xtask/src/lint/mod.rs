@@ -4,6 +4,7 @@ mod dependencies;
 mod sources;
 
 use crate::command;
+use crate::dashboard;
 use crate::setup;
 use anyhow::{Result, bail};
 
@@ -12,10 +13,11 @@ type Check = (&'static str, fn() -> Result<()>);
 /// Runs every check, also after one has failed, so that one run tells everything there is to repair.
 pub fn all() -> Result<()> {
     setup::lint_tools()?;
-    let checks: [Check; 5] = [
+    let checks: [Check; 6] = [
         ("formatting", formatting),
         ("sources", sources::check),
         ("dependencies", dependencies::check),
+        ("dashboard", dashboard::check),
         ("clippy", clippy),
         ("clippy, kernel program", clippy_kernel),
     ];

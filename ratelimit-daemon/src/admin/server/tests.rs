@@ -1,6 +1,7 @@
 use super::super::client;
 use super::*;
 use crate::config::Config;
+use crate::document::Problems;
 use crate::enforcement::Enforcement;
 use crate::key_watch::KeyWatch;
 use crate::keys::{self, KeyFile, PlainKey};
