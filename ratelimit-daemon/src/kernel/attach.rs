@@ -1,7 +1,7 @@
 //! Attaching the programs to interfaces, each in the best way that it allows; or putting them in the place of those
 //! that an earlier daemon has left attached.
 
-use super::pins::{Directory, Hook, unpin};
+use super::pins::{Directory, Hook, detach, unpin};
 use super::{Kernel, program, why_refused};
 use anyhow::{Context, Result, anyhow, bail};
 use aya::Ebpf;
@@ -86,7 +86,7 @@ impl Kernel {
             };
             if !attached.iter().any(is_kept) {
                 info!("detached from {}: {}", pin.interface, pin.hook);
-                unpin(&pin.path)?;
+                detach(&pin.path)?;
             }
         }
         Ok(())

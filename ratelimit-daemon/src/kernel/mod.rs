@@ -5,6 +5,7 @@ mod attach;
 mod inheritance;
 mod pins;
 mod settings;
+mod sever;
 mod types;
 
 pub use attach::{Attached, Mode};

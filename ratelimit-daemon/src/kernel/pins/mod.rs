@@ -13,6 +13,7 @@ mod file_system;
 
 use super::Mode;
 use super::inheritance::Inheritance;
+use super::sever::sever;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, Mode as Permissions, OFlags, flock, fstat, open};
 use std::fmt::{self, Display};
@@ -195,9 +196,7 @@ impl Pins {
     /// Removes all that is pinned; the links first, so that no program is left with half of its maps.
     fn clear(&self) -> Result<Vec<String>> {
         let pins = self.directory.links()?;
-        for pin in &pins {
-            unpin(&pin.path)?;
-        }
+        pins.iter().try_for_each(|pin| detach(&pin.path))?;
         for map in entries(&self.directory.path().join("maps"))? {
             unpin(&map)?;
         }
@@ -218,6 +217,12 @@ impl Drop for Pins {
             }
         }
     }
+}
+
+/// Detaches the program of the link that is pinned at `path`, and removes the pin.
+pub(super) fn detach(path: &Path) -> Result<()> {
+    sever(path).with_context(|| format!("cannot detach what is pinned at {}", path.display()))?;
+    unpin(path)
 }
 
 /// Removes a pin, if it is there.
