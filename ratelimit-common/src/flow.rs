@@ -143,6 +143,12 @@ impl FlowCell {
         self.state().is_refused() && is_unused(tag, now, REFUSED_SECONDS)
     }
 
+    /// Seconds since the cell was last used; `None` if it is free.
+    pub fn unused_seconds(&self, now: u64) -> Option<u64> {
+        let tag = self.tag.load();
+        (tag != 0).then(|| clock(now).wrapping_sub(tag & TIME_MASK) & TIME_MASK)
+    }
+
     /// Records that the request which starts at `sequence` and is `len` bytes long here was charged to `slot`.
     #[inline(always)]
     pub fn record(&self, sequence: u32, len: u32, slot: u32, credit: Credit) -> Recorded {

@@ -35,11 +35,25 @@ impl Flows {
         Ok(Self { sets: Arc::new(SharedArray::of_map(map, sets as usize)?), secret })
     }
 
+    /// The cells that are in use, each with the seconds since it was last used.
+    pub(crate) fn in_use(&self, now: u64) -> impl Iterator<Item = (FlowState, u64)> {
+        let used = move |cell: &FlowCell| Some((cell.state(), cell.unused_seconds(now)?));
+        self.cells().filter_map(used)
+    }
+
+    /// Places for connections.
+    pub(crate) fn room(&self) -> usize {
+        self.sets.len() * FLOW_WAYS
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &FlowCell> {
+        (0..self.sets.len()).filter_map(|index| self.sets.get(index)).flat_map(|set| &set.cells)
+    }
+
     /// Forgets all connections, of a proxy that is no more. Returns what the kernel charged on each and no request took.
     /// Connections that the kernel is about to end itself stay.
     pub(crate) fn abandon(&self) -> impl Iterator<Item = FlowState> {
-        let sets = (0..self.sets.len()).filter_map(|index| self.sets.get(index));
-        sets.flat_map(|set| &set.cells).map(FlowCell::abandon)
+        self.cells().map(FlowCell::abandon)
     }
 
     /// The flow of the connection between `client` and `host`.

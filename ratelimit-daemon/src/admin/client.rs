@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,18 @@ use tokio::time::timeout;
 
 /// Longest wait for an answer. A daemon that takes longer is not well.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Nobody answers.
+#[derive(Debug)]
+pub(crate) struct NotRunning(String);
+
+impl Display for NotRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotRunning {}
 
 /// What `GET path` tells. Errors: nobody listens at `socket`, this user may not ask, the daemon says no.
 pub(crate) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
@@ -73,7 +86,7 @@ fn explain(error: &io::Error, socket: &Path) -> anyhow::Error {
     let socket = socket.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            anyhow!("ratelimitd is not running: nobody answers at {socket}")
+            NotRunning(format!("ratelimitd is not running: nobody answers at {socket}")).into()
         }
         io::ErrorKind::PermissionDenied => {
             anyhow!("not allowed to ask at {socket}: its owner and its group are (`ls -l {socket}`)")

@@ -101,7 +101,7 @@ impl KeyNumbers {
 }
 
 impl Counters {
-    fn of(counters: Vec<(Outcome, u64)>) -> Self {
+    pub(crate) fn of(counters: Vec<(Outcome, u64)>) -> Self {
         let (verdicts, skips): (Vec<_>, Vec<_>) =
             counters.into_iter().partition(|(outcome, _)| outcome.is_verdict());
         let named = |counters: Vec<(Outcome, u64)>| {

@@ -7,6 +7,7 @@ mod daemon;
 mod detach;
 mod explain;
 mod flood;
+mod flows;
 mod generate;
 mod keys;
 mod load;
@@ -15,6 +16,7 @@ mod reload;
 mod status;
 mod table;
 mod top;
+mod unattended;
 
 use crate::document::{Problem, Problems};
 use crate::run;
@@ -66,6 +68,9 @@ enum Command {
     /// Show how each key stands in the kernel; needs no daemon
     #[command(after_help = buckets::EXAMPLES)]
     Buckets(pinned::Pinned),
+    /// Show the connections that the kernel remembers; needs no daemon
+    #[command(after_help = flows::EXAMPLES)]
+    Flows(flows::Flows),
     /// Show the keys that use most, or are refused most
     #[command(after_help = top::EXAMPLES)]
     Top(top::Top),
@@ -113,6 +118,7 @@ impl Cli {
             Command::Status(daemon) => status::status(&config, &daemon),
             Command::Counters(daemon) => status::counters(&config, &daemon),
             Command::Buckets(pinned) => buckets::buckets(&config, &pinned),
+            Command::Flows(flows) => flows::flows(&config, &flows),
             Command::Top(top) => top::top(&config, &top),
             Command::Detach(what) => detach::detach(&config, what),
             Command::Reload(daemon) => reload::reload(&config, &daemon),

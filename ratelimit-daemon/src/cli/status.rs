@@ -3,8 +3,10 @@
 use super::daemon::Daemon;
 use super::print;
 use super::table::table;
+use super::unattended;
 use crate::admin::client;
 use crate::admin::status::{Counters, Status, UpstreamState};
+use crate::kernel::Attached;
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -17,21 +19,32 @@ Examples:
   ratelimitd status --json | jq .kernel.verdicts.refused_burst
   ratelimitd status --socket /run/other/admin.sock
 
-Exits with 1 if no daemon answers. Counters count from the daemon's start, over all interfaces.";
+Exits with 1 if no daemon answers. What the kernel then enforces by itself is shown all the same, to who may open the
+pinned maps (root). Counters are over all interfaces, since the program's maps were made.";
 
 /// Asks the daemon and shows what it says.
 pub(super) fn status(config: &Path, daemon: &Daemon) -> Result<()> {
-    let status: Status = client::get(&daemon.socket(config)?, "/status")?;
+    let status: Status = match client::get(&daemon.socket(config)?, "/status") {
+        Err(error) if error.is::<client::NotRunning>() => {
+            if let Some(unattended) = unattended::look(config) {
+                unattended.show(daemon.json)?;
+            }
+            return Err(error);
+        }
+        status => status?,
+    };
     if daemon.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&status)?));
     }
     print(&text(&status))
 }
 
-/// Asks the daemon for the kernel's counters alone, and shows all of them.
+/// Asks the daemon for the kernel's counters alone, and shows all of them. Without a daemon they are read from the maps.
 pub(super) fn counters(config: &Path, daemon: &Daemon) -> Result<()> {
-    let status: Status = client::get(&daemon.socket(config)?, "/status")?;
-    let counters = status.kernel.context("no kernel program counts: kernel.interfaces is empty")?;
+    let counters = match client::get::<Status>(&daemon.socket(config)?, "/status") {
+        Err(error) if error.is::<client::NotRunning>() => unattended::look(config).ok_or(error)?.kernel,
+        status => status?.kernel.context("no kernel program counts: kernel.interfaces is empty")?,
+    };
     if daemon.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&counters)?));
     }
@@ -61,7 +74,7 @@ fn text(status: &Status) -> String {
     format!(
         "ratelimitd {version}, process {process_id}, up for {uptime:#}\n{}\n{}{counters}",
         table(&facts),
-        interfaces(status)
+        interfaces(&status.interfaces)
     )
 }
 
@@ -69,24 +82,24 @@ fn upstream(UpstreamState { address, is_up }: &UpstreamState) -> String {
     format!("{address} ({})", if *is_up { "up" } else { "down" })
 }
 
-fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { "-".to_owned() } else { items.join(", ") }
 }
 
-fn interfaces(status: &Status) -> String {
-    if status.interfaces.is_empty() {
+pub(super) fn interfaces(attached: &[Attached]) -> String {
+    if attached.is_empty() {
         return "Attached to no interface: the proxy enforces the limits alone.\n".to_owned();
     }
     let head = ["INTERFACE", "ATTACHED AS", "PROGRAM"].map(String::from);
-    let rows = status.interfaces.iter().map(|attached| {
+    let rows = attached.iter().map(|attached| {
         [attached.interface.clone(), attached.mode.to_string(), attached.program_id.to_string()]
     });
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 /// All verdicts, and the reasons for a skip that there were at least `least` times.
-fn tables(Counters { verdicts, skips }: &Counters, least: u64) -> String {
+pub(super) fn tables(Counters { verdicts, skips }: &Counters, least: u64) -> String {
     let rows = |head: [&str; 2], counts: &BTreeMap<String, u64>, least: u64| {
         let rows = counts.iter().filter(|(_, count)| **count >= least);
         let rows = rows.map(|(name, count)| [name.clone(), count.to_string()]);
@@ -100,7 +113,7 @@ mod tests {
     use super::*;
     use crate::admin::status::KeyNumbers;
     use crate::config::{Action, Mode};
-    use crate::kernel::{self, Attached};
+    use crate::kernel;
 
     fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
         counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()

@@ -91,6 +91,11 @@ impl Inheritance {
         &self.flows
     }
 
+    /// Whether a proxy takes the credits that the kernel leaves on connections.
+    pub fn has_proxy(&self) -> bool {
+        self.about.has_proxy != 0
+    }
+
     /// The slots that are in use, by their keys' hashes.
     pub fn owners(&self) -> HashMap<u64, u32> {
         self.slots.owners().map(|(slot, owner)| (owner, slot)).collect()

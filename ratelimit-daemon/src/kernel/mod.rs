@@ -7,6 +7,7 @@ mod pins;
 mod settings;
 mod sever;
 mod types;
+mod unattended;
 
 pub use attach::{Attached, Mode};
 pub use inheritance::Inheritance;
@@ -15,6 +16,7 @@ use pins::MAPS;
 pub use pins::Pins;
 pub use settings::KernelSettings;
 use settings::{Loaded, port_bits};
+pub use unattended::Unattended;
 
 use crate::clock;
 use crate::flows::{Flows, sets_for};
@@ -158,9 +160,7 @@ impl Kernel {
     /// How often each outcome was found, over all processors.
     pub fn counters(&self) -> Result<Vec<(Outcome, u64)>> {
         let map = self.ebpf.map("COUNTERS").context("the kernel program has no counters")?;
-        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
-        let sum = |outcome| Ok((outcome, counters.get(&(outcome as u32), 0)?.iter().sum()));
-        Outcome::ALL.into_iter().map(sum).collect()
+        sums(&PerCpuArray::try_from(map)?)
     }
 
     /// Writes what the program has logged since the last time to the daemon's log: rare events only.
@@ -179,6 +179,12 @@ impl Kernel {
         answer.truncate(result.data_size_out as usize);
         Ok(TestRunOutput { action: result.return_value, frame: answer, duration: result.duration })
     }
+}
+
+/// Each outcome's count, over all processors.
+fn sums(counters: &PerCpuArray<&MapData, u64>) -> Result<Vec<(Outcome, u64)>> {
+    let sum = |outcome| Ok((outcome, counters.get(&(outcome as u32), 0)?.iter().sum()));
+    Outcome::ALL.into_iter().map(sum).collect()
 }
 
 /// What a run of the program on one frame gave.

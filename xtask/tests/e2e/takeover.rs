@@ -2,6 +2,8 @@
 
 use crate::{deploy, plan, send, tier};
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::process::Command;
 use xtask::deployment::{Deployment, Mode, PORT, Plan};
 use xtask::lab::WIRE;
 
@@ -100,5 +102,50 @@ fn what_a_dead_proxy_never_took_is_given_back() -> Result<()> {
     ensure!(deployment.daemon().log().contains("4 requests were charged"), "{}", deployment.daemon().log());
     let tally = send(&deployment, server, "key", 5, |_| false)?;
     ensure!(tally.admitted == 5, "{tally:?}");
+    Ok(())
+}
+
+/// Who asks while there is no daemon is told what the kernel does by itself, and that there is none.
+#[test]
+fn without_a_daemon_the_maps_tell() -> Result<()> {
+    let mut deployment = alone("native")?;
+    send(&deployment, deployment.lab.host_v4(PORT), "one", 30, |_| false)?;
+    let daemon: Value = serde_json::from_str(&deployment.ratelimitd(&["status", "--json"])?)?;
+    deployment.kill()?;
+    let ask = |arguments: &[&str]| {
+        Command::new(deployment.program()).args(arguments).arg("--config").arg(deployment.config()).output()
+    };
+    let told = ask(&["status"])?;
+    let (said, why) = (String::from_utf8(told.stdout)?, String::from_utf8(told.stderr)?);
+    ensure!(told.status.code() == Some(1) && why.contains("ratelimitd is not running"), "{why}");
+    ensure!(said.starts_with("no daemon for ") && said.contains("wire       native XDP"), "{said}");
+    let told: Value = serde_json::from_slice(&ask(&["status", "--json"])?.stdout)?;
+    for same in ["mode", "action", "interfaces", "ports"] {
+        ensure!(told[same] == daemon[same], "{same}: {} for {}", told[same], daemon[same]);
+    }
+    ensure!(
+        told["process_id"].is_null() && told["keys"] == 3 && told["loaded_by"] == daemon["version"],
+        "{told}"
+    );
+    let counters: Value = serde_json::from_slice(&ask(&["counters", "--json"])?.stdout)?;
+    ensure!(
+        counters == told["kernel"] && counters["verdicts"]["refused_burst"].as_u64() > Some(0),
+        "{counters}"
+    );
+    let buckets: Value = serde_json::from_slice(&ask(&["buckets", "--json"])?.stdout)?;
+    let one = buckets.as_array().and_then(|all| all.iter().find(|bucket| bucket["name"] == "one"));
+    ensure!(
+        one.is_some_and(|one| one["capacity"] == 20 && one["admitted"].as_u64() >= Some(20)),
+        "{buckets}"
+    );
+    let flows: Value = serde_json::from_slice(&ask(&["flows", "--json", "--limit", "1"])?.stdout)?;
+    ensure!(flows["room"] == 65_536 && flows["connections"].as_array().map(Vec::len) == Some(1), "{flows}");
+    let key = deployment.key("one")?;
+    ensure!(!said.contains(key.get(3..20).unwrap_or(key)), "a key is in {said}");
+    deployment.ratelimitd(&["detach"])?;
+    let told =
+        Command::new(deployment.program()).args(["buckets", "--config"]).arg(deployment.config()).output()?;
+    let why = String::from_utf8(told.stderr)?;
+    ensure!(told.status.code() == Some(1) && why.contains("nothing is pinned in "), "{why}");
     Ok(())
 }
