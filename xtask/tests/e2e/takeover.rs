@@ -84,6 +84,12 @@ fn what_a_dead_proxy_never_took_is_given_back() -> Result<()> {
     let mut deployment = deploy("reply", &tier("small", 1_000, 5), &[("key", "small")])?;
     let server = deployment.lab.host_v4(PORT);
     deployment.daemon().signal(rustix::process::Signal::STOP)?;
+    crate::eventually("each of its threads stands still", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", deployment.process_id()))?;
+        let stat = threads.map(|thread| std::fs::read_to_string(thread?.path().join("stat")));
+        let mut stat = stat.collect::<std::io::Result<Vec<_>>>()?.into_iter();
+        Ok(stat.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))))
+    })?;
     let request = crate::segments::get(&[&format!("X-API-Key: {}", deployment.key("key")?)]);
     let mut connections = Vec::new();
     for _ in 0..4 {
