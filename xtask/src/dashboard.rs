@@ -15,14 +15,26 @@ fn source() -> PathBuf {
     workspace::root().join("ratelimit-daemon/dashboard")
 }
 
-/// Builds the pages, and puts them where the daemon's build looks for them.
+/// Builds the pages, and puts them where the daemon's build looks for them. What is as it was stays untouched, so that
+/// the daemon is not built again.
 pub fn build() -> Result<()> {
     provide()?;
-    let out = workspace::root().join("target/dashboard");
-    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     run("build")?;
-    let page = fs::read(source().join("src/index.html")).context("cannot read the dashboard's page")?;
-    fs::write(out.join("index.html"), page).context("cannot write the dashboard's page")
+    let target = workspace::root().join("target");
+    let page = source().join("src/index.html");
+    let bundles = ["app.js", "app.css"].map(|name| target.join("dashboard-build").join(name));
+    let out = target.join("dashboard");
+    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    for file in bundles.iter().chain([&page]) {
+        let name = file.file_name().context("a file without a name")?;
+        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let place = out.join(name);
+        if fs::read(&place).is_ok_and(|present| present == bytes) {
+            continue;
+        }
+        fs::write(&place, bytes).with_context(|| format!("cannot write {}", place.display()))?;
+    }
+    Ok(())
 }
 
 /// Checks the types.
