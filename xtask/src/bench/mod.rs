@@ -32,6 +32,9 @@ pub struct Options {
     /// Measures everything briefly, to see that it works; prints the tables and leaves the page alone
     #[arg(long)]
     quick: bool,
+    /// Rounds of what is measured against others in turns, at least 2
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(2..))]
+    rounds: u8,
     /// Compares with these only
     #[arg(long, value_enum, value_delimiter = ',')]
     against: Vec<Subject>,
@@ -90,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(part: Part, options: &Options) -> Result<()> {
-    let quick = options.quick;
+    let (quick, rounds) = (options.quick, options.rounds.into());
     let peers = if options.against.is_empty() { &Subject::PEERS[..] } else { &options.against };
     if part == Part::Packet {
         packet::build()?;
@@ -98,9 +101,9 @@ fn measure(part: Part, options: &Options) -> Result<()> {
     let machine = machine::describe()?;
     let tables = match part {
         Part::Packet => packet::measure()?,
-        Part::Proxy => proxy::measure(peers, quick)?,
+        Part::Proxy => proxy::measure(peers, rounds, quick)?,
         Part::Accuracy => accuracy::measure(peers, quick)?,
-        Part::Flood => flood::measure(quick)?,
+        Part::Flood => flood::measure(rounds, quick)?,
         Part::Size => size::measure(peers, quick)?,
         Part::Generator => generator::measure(quick)?,
     };

@@ -23,7 +23,7 @@ pub(crate) enum Look {
     Phone,
 }
 
-/// A running browser. Ends with its driver.
+/// A running browser. Ended when dropped.
 pub(crate) struct Browser<'a> {
     lab: &'a Lab,
     runtime: Runtime,
@@ -107,6 +107,16 @@ impl<'a> Browser<'a> {
         let Some(entries) = log.as_array() else { bail!("no log of the console: {log}") };
         let is_bad = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
         Ok(entries.iter().filter(is_bad).map(|entry| entry["message"].to_string()).collect())
+    }
+}
+
+impl Drop for Browser<'_> {
+    /// The driver ends the browser with its session; if it is killed the browser stays.
+    fn drop(&mut self) {
+        let client = self.client.clone();
+        if let Err(error) = self.lab.host.inside(|| Ok(self.runtime.block_on(client.close())?)) {
+            eprintln!("the browser was not ended: {error:#}");
+        }
     }
 }
 

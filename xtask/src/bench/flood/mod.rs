@@ -22,8 +22,8 @@ const KINDS: [(&str, &str, &str); 4] = [
 ];
 
 /// The tables.
-pub(super) fn measure(quick: bool) -> Result<String> {
-    let (rounds, seconds) = if quick { (2, 1) } else { (7, 4) };
+pub(super) fn measure(rounds: usize, quick: bool) -> Result<String> {
+    let (rounds, seconds) = if quick { (2, 1) } else { (rounds, 4) };
     let packets = packets(rounds, seconds, !quick)?;
     let bed = Bed::set_up()?;
     let refusals = refusals::measure(&bed, rounds, seconds)?;

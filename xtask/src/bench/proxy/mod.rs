@@ -73,18 +73,18 @@ struct Files<'a> {
 }
 
 /// The tables.
-pub(super) fn measure(peers: &[Subject], quick: bool) -> Result<String> {
-    let plan = if quick { QUICK } else { FULL };
+pub(super) fn measure(peers: &[Subject], rounds: usize, quick: bool) -> Result<String> {
+    let plan = if quick { QUICK } else { Plan { rounds, ..FULL } };
     let bed = Bed::set_up(peers, SCANT)?;
     let proxies: Vec<_> = bed.subjects().collect();
     let targets = target::all(&proxies, plan.many);
     let mut files = Files::lay_out(&bed, plan)?;
     files.warm_up(&targets)?;
-    let samples = rounds(&files, targets)?;
+    let samples = in_turns(&files, targets)?;
     table::all(&samples, &files, !quick)
 }
 
-fn rounds(files: &Files<'_>, targets: Vec<Target>) -> Result<Samples> {
+fn in_turns(files: &Files<'_>, targets: Vec<Target>) -> Result<Samples> {
     let mut samples: Samples = targets.into_iter().map(|target| (target, Vec::new())).collect();
     for round in 1..=files.plan.rounds {
         eprintln!("bench: proxies, round {round} of {}", files.plan.rounds);
