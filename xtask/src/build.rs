@@ -81,17 +81,8 @@ fn host_architecture() -> Result<&'static str> {
     }
 }
 
-/// Copies an object only where it differs: a new time stamp would rebuild the daemon.
+/// Puts an object where the daemon's build looks for it.
 fn publish(name: &str) -> Result<()> {
     let built = workspace::kernel_target().join(TARGET).join("release").join(name);
-    let published = workspace::kernel_object(name);
-    let bytes = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    if std::fs::read(&published).is_ok_and(|present| present == bytes) {
-        return Ok(());
-    }
-    if let Some(directory) = published.parent() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-    }
-    std::fs::write(&published, bytes).with_context(|| format!("cannot write {}", published.display()))
+    workspace::publish(&built, &workspace::kernel_object(name))
 }

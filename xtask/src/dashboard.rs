@@ -15,8 +15,7 @@ fn source() -> PathBuf {
     workspace::root().join("ratelimit-daemon/dashboard")
 }
 
-/// Builds the pages, and puts them where the daemon's build looks for them. What is as it was stays untouched, so that
-/// the daemon is not built again.
+/// Builds the pages, and puts them where the daemon's build looks for them.
 pub fn build() -> Result<()> {
     provide()?;
     run("build")?;
@@ -24,15 +23,9 @@ pub fn build() -> Result<()> {
     let page = source().join("src/index.html");
     let bundles = ["app.js", "app.css"].map(|name| target.join("dashboard-build").join(name));
     let out = target.join("dashboard");
-    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     for file in bundles.iter().chain([&page]) {
         let name = file.file_name().context("a file without a name")?;
-        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let place = out.join(name);
-        if fs::read(&place).is_ok_and(|present| present == bytes) {
-            continue;
-        }
-        fs::write(&place, bytes).with_context(|| format!("cannot write {}", place.display()))?;
+        workspace::publish(file, &out.join(name))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::api::Counts;
 use crate::client::{Client, Outcome, Request};
-use crate::lab::{Lab, Process};
+use crate::lab::{Lab, Process, WIRE};
 use crate::{build, command};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -68,6 +68,21 @@ pub struct Plan<'a> {
     pub tables: &'a str,
     /// Each key's name and tier.
     pub keys: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Plan<'a> {
+    /// A proxy that answers with the 429, without keys. `xtask` is this crate's executable.
+    pub const fn new(xtask: &'a Path) -> Self {
+        Self {
+            xtask,
+            mode: Mode::Proxy,
+            action: "reply",
+            attach: "auto",
+            interfaces: &[WIRE],
+            tables: "",
+            keys: &[],
+        }
+    }
 }
 
 impl Deployment {

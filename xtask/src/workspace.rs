@@ -1,5 +1,7 @@
 //! Where things are in the source tree.
 
+use anyhow::{Context, Result};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The workspace's root directory.
@@ -32,4 +34,16 @@ pub fn cache() -> PathBuf {
     let named = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let base = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
     base.unwrap_or_else(|| root().join("target")).join("ratelimitd")
+}
+
+/// Copies what a build has made to `place`, unless it is there already: a new time stamp would have the daemon built again.
+pub(crate) fn publish(built: &Path, place: &Path) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    if fs::read(place).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    if let Some(directory) = place.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    fs::write(place, bytes).with_context(|| format!("cannot write {}", place.display()))
 }

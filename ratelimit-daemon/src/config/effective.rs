@@ -138,7 +138,7 @@ fn texts<T: Display>(items: &[T]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::{parse, with};
+    use crate::config::tests::{EVERY_SETTING, parse, with};
 
     #[track_caller]
     fn assert_means_the_same(text: &str) {
@@ -153,38 +153,14 @@ mod tests {
         assert_means_the_same(
             "mode = 'kernel'\naction = 'drop'\n[kernel]\ninterfaces = ['eth0']\nports = [8080, 81]\nattach = 'tc'",
         );
+        assert_means_the_same(EVERY_SETTING);
         assert_means_the_same(
-            "action = 'observe'
-            [proxy]
+            "[proxy]
             listen = ['10.0.0.1:80', '[::1]:81']
             upstream = ['api.internal:1', '[::1]:2']
-            workers = 3
             upgrades = ['other']
-            drain_timeout_seconds = 9
-            [health]
-            path = '/up?full=1'
-            interval_seconds = 16
-            [forwarding]
-            trusted = ['10.0.0.0/8', '::1']
-            x_forwarded = 'replace'
-            [keys]
-            file = 'k.toml'
-            header = 'Api-Token'
-            bearer = false
-            missing = 'anonymous'
-            [anonymous]
-            tier = 'partner'
-            max_clients = 18
             [admin]
             socket = ''
-            listen = '127.0.0.1:9090'
-            token_file = 't'
-            hosts = ['ops.example']
-            controls = true
-            [headers]
-            dry_run = true
-            [paths]
-            case_sensitive = true
             [rules.search]
             enabled = false
             [rules.bulk]

@@ -64,10 +64,8 @@ fn the_defaults() {
     assert_eq!(config.tiers, Tiers::from(tiers));
 }
 
-#[test]
-fn every_setting_is_taken_over() {
-    let config = parse(
-        "action = 'observe'
+/// A file with every setting but those of rules.
+pub(super) const EVERY_SETTING: &str = "action = 'observe'
         [proxy]
         listen = ['10.0.0.1:80']
         upstream = ['api.internal:1', '[::1]:2']
@@ -125,9 +123,11 @@ fn every_setting_is_taken_over() {
         burst_per_minute = 11
         [tiers.partner]
         requests_per_hour = 12
-        burst_per_minute = 13",
-    )
-    .unwrap();
+        burst_per_minute = 13";
+
+#[test]
+fn every_setting_is_taken_over() {
+    let config = parse(EVERY_SETTING).unwrap();
     let tier = |requests_per_hour, burst_per_minute| Limits {
         requests_per_hour,
         burst_per_minute,

@@ -108,7 +108,9 @@ fn measure(part: Part, options: &Options) -> Result<()> {
         Part::Generator => generator::measure(quick)?,
     };
     let name = part.name();
-    let text = format!("{machine}\n\nTo run it again: `cargo xtask bench --only {name}`\n\n{tables}");
+    let in_turns = matches!(part, Part::Proxy | Part::Flood);
+    let chosen = if in_turns { format!(" --rounds {rounds}") } else { String::new() };
+    let text = format!("{machine}\n\nTo run it again: `cargo xtask bench --only {name}{chosen}`\n\n{tables}");
     println!("\n{text}");
     if !quick {
         page::replace(name, &text)?;

@@ -3,7 +3,6 @@
 use super::load::{self, Load, Until};
 use super::{TABLES, TIERS, curl, interrupt};
 use crate::deployment::{Deployment, Mode, PORT, Plan};
-use crate::lab::WIRE;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Duration;
@@ -17,15 +16,7 @@ const COUNT: u64 = 150;
 pub(super) fn show(xtask: &Path) -> Result<Vec<String>> {
     interrupt::check()?;
     println!("\nThe kernel alone (mode = \"kernel\"): no proxy, clients find the API server itself");
-    let plan = Plan {
-        xtask,
-        mode: Mode::Kernel,
-        action: "reply",
-        attach: "auto",
-        interfaces: &[WIRE],
-        tables: TABLES,
-        keys: &KEYS,
-    };
+    let plan = Plan { mode: Mode::Kernel, tables: TABLES, keys: &KEYS, ..Plan::new(xtask) };
     let mut deployment = Deployment::start(&plan)?;
     let mut faults = Vec::new();
     let mut by_kernel = 0;

@@ -7,9 +7,8 @@ mod load;
 mod report;
 mod scenes;
 
-use crate::deployment::{Deployment, Mode, PORT, Plan};
+use crate::deployment::{Deployment, PORT, Plan};
 use crate::interrupt;
-use crate::lab::WIRE;
 use crate::tally::{Limits, Tally};
 use crate::{build, setup};
 use anyhow::{Result, bail};
@@ -69,15 +68,7 @@ pub fn run() -> Result<()> {
 impl Demo {
     fn open() -> Result<Self> {
         let xtask = own_executable();
-        let plan = Plan {
-            xtask: &xtask,
-            mode: Mode::Proxy,
-            action: "reply",
-            attach: "auto",
-            interfaces: &[WIRE],
-            tables: TABLES,
-            keys: &KEYS,
-        };
+        let plan = Plan { tables: TABLES, keys: &KEYS, ..Plan::new(&xtask) };
         let deployment = Deployment::start(&plan)?;
         let lab = &deployment.lab;
         println!("client {} ---- API host {}", lab.client.name(), lab.host.name());

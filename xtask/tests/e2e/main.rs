@@ -45,8 +45,7 @@ use anyhow::{Result, bail};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use xtask::client::{Answer, Client, Outcome, Request};
-use xtask::deployment::{Deployment, Mode, Plan};
-use xtask::lab::WIRE;
+use xtask::deployment::{Deployment, Plan};
 use xtask::tally::Tally;
 
 const PATH: &str = "/courses?per_page=1";
@@ -60,15 +59,7 @@ fn deploy(action: &str, tables: &str, keys: &[(&str, &str)]) -> Result<Deploymen
 
 /// What there is to change.
 fn plan() -> Plan<'static> {
-    Plan {
-        xtask: env!("CARGO_BIN_EXE_xtask").as_ref(),
-        mode: Mode::Proxy,
-        action: "reply",
-        attach: "auto",
-        interfaces: &[WIRE],
-        tables: "",
-        keys: &[],
-    }
+    Plan::new(env!("CARGO_BIN_EXE_xtask").as_ref())
 }
 
 /// A tier of this name, as the configuration has it.

@@ -1,8 +1,8 @@
 //! ratelimitd with its kernel program, and nginx, before the same API, in a laboratory.
 
 use crate::command;
-use crate::deployment::{Deployment, Mode, PORT, Plan};
-use crate::lab::{Lab, Process, WIRE};
+use crate::deployment::{Deployment, PORT, Plan};
+use crate::lab::{Lab, Process};
 use crate::load::{Load, Report};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -22,15 +22,7 @@ pub(super) struct Bed {
 impl Bed {
     pub(super) fn set_up() -> Result<Self> {
         let xtask = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-        let deployment = Deployment::start(&Plan {
-            xtask: &xtask,
-            mode: Mode::Proxy,
-            action: "reply",
-            attach: "auto",
-            interfaces: &[WIRE],
-            tables: "",
-            keys: &[],
-        })?;
+        let deployment = Deployment::start(&Plan::new(&xtask))?;
         let lab = &deployment.lab;
         let directory = lab.directory().display();
         let config = format!(

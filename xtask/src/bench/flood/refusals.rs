@@ -33,9 +33,10 @@ pub(super) fn measure(bed: &Bed, rounds: usize, seconds: u64) -> Result<String> 
         "/courses?per_page=1",
     )?;
     let _timing = Timing::start()?;
-    let mut rows = [("nginx, by its worker", bed.nginx(), bed.nginx.id(), Vec::new()), {
-        ("ratelimitd, by the kernel", bed.ratelimitd(), bed.deployment.process_id(), Vec::new())
-    }];
+    let mut rows = [
+        ("nginx, by its worker", bed.nginx(), bed.nginx.id(), Vec::new()),
+        ("ratelimitd, by the kernel", bed.ratelimitd(), bed.deployment.process_id(), Vec::new()),
+    ];
     for round in 1..=rounds {
         eprintln!("bench: refusals, round {round} of {rounds}");
         for (_, server, pid, samples) in &mut rows {
