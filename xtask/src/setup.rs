@@ -6,8 +6,7 @@ use crate::linker;
 use crate::packages;
 use crate::toolchain::{DEBIAN_PACKAGES, Toolchain};
 use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// Programs that tests and the demonstration use, with Debian's packages of them.
 const TEST_PROGRAMS: [(&str, &str); 11] = [
@@ -26,8 +25,6 @@ const TEST_PROGRAMS: [(&str, &str); 11] = [
 
 /// Components of the host's toolchain that `cargo xtask lint` uses.
 const LINT_PROGRAMS: [(&str, &str); 2] = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
-
-const BPFFS: &str = "/sys/fs/bpf";
 
 /// What builds the kernel program.
 #[derive(Debug)]
@@ -51,7 +48,6 @@ pub fn all() -> Result<()> {
     for (program, component) in LINT_PROGRAMS {
         println!("{component:<10} {}", located(program)?.display());
     }
-    println!("bpffs      {BPFFS}");
     Ok(())
 }
 
@@ -72,8 +68,7 @@ pub fn test_tools() -> Result<()> {
     if !absent.is_empty() {
         packages::provide(&absent)?;
     }
-    lint_tools()?;
-    mount_bpffs()
+    lint_tools()
 }
 
 /// The formatter and the linter belong to the toolchain that runs this program, so they are not installed
@@ -92,25 +87,6 @@ fn install_toolchain() -> Result<Toolchain> {
         (`rustup toolchain install nightly --component rust-src`), or run `cargo xtask setup` as root on Debian";
     packages::provide(&DEBIAN_PACKAGES).context(advice)?;
     Toolchain::find().context(advice)
-}
-
-fn mount_bpffs() -> Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    let mounted = mounts.lines().any(|line| {
-        let mut fields = line.split(' ').skip(1);
-        (fields.next(), fields.next()) == (Some(BPFFS), Some("bpf"))
-    });
-    if mounted {
-        return Ok(());
-    }
-    if !rustix::process::geteuid().is_root() {
-        bail!("{BPFFS} is not mounted: run `cargo xtask setup` as root, or `mount -t bpf bpf {BPFFS}`");
-    }
-    if !Path::new(BPFFS).is_dir() {
-        bail!("{BPFFS} does not exist: this kernel has no BPF file system (CONFIG_BPF_SYSCALL)");
-    }
-    eprintln!("setup: mounting {BPFFS}");
-    command::run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))
 }
 
 fn located(program: &str) -> Result<PathBuf> {
